@@ -1,0 +1,127 @@
+"""Label names and the closed sets of their values.
+
+A label whose values are closed (`outcome`, `dimension` …) carries them, so that the number of series can be
+computed from the configuration before anything runs.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How loudly a failing check is announced; P1 to P4 of the routing matrix."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class Dimension(StrEnum):
+    """The six data-quality dimensions of DAMA-DMBOK."""
+
+    COMPLETENESS = "completeness"
+    UNIQUENESS = "uniqueness"
+    VALIDITY = "validity"
+    ACCURACY = "accuracy"
+    CONSISTENCY = "consistency"
+    TIMELINESS = "timeliness"
+
+
+class Outcome(StrEnum):
+    """What one evaluation of a check ended in; only pass, warn and fail are verdicts."""
+
+    PASS = "pass"
+    WARN = "warn"
+    FAIL = "fail"
+    ERROR = "error"
+    SKIPPED = "skipped"
+    LEARNING = "learning"
+
+    @property
+    def is_verdict(self) -> bool:
+        """True when the data was judged, so that the last good value may be replaced."""
+        return self in (Outcome.PASS, Outcome.WARN, Outcome.FAIL)
+
+
+class Tier(StrEnum):
+    """Where a measurement came from, cheapest first."""
+
+    METADATA = "metadata"
+    PARTIALS = "partials"
+    SCAN = "scan"
+    JOB = "job"
+    HISTORY = "history"
+
+
+class Engine(StrEnum):
+    """What reads the rows."""
+
+    NATIVE = "native"
+    SPARK = "spark"
+
+
+class TableFormat(StrEnum):
+    """How a table is stored."""
+
+    DELTA = "delta"
+    PARQUET = "parquet"
+    ICEBERG = "iceberg"
+    TABLE = "table"
+    JDBC = "jdbc"
+
+
+class Bound(StrEnum):
+    """Which threshold a value is compared with."""
+
+    MIN = "min"
+    MAX = "max"
+    WARN_MIN = "warn_min"
+    WARN_MAX = "warn_max"
+    EXPECTED = "expected"
+
+
+class Change(StrEnum):
+    """How a column differs from the schema seen before."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    TYPE = "type"
+    NULLABILITY = "nullability"
+
+
+class ReloadTrigger(StrEnum):
+    """What asked for a new configuration."""
+
+    SIGNAL = "signal"
+    HTTP = "http"
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label name; `values` is its closed set, or None where users choose the values."""
+
+    name: str
+    values: type[StrEnum] | None = None
+
+    @property
+    def cardinality(self) -> int:
+        """Number of values of a closed set; 1 where the configuration decides."""
+        return len(self.values) if self.values else 1
+
+
+TABLE = Label("table")
+CHECK = Label("check")
+CHECK_TYPE = Label("check_type")
+COLUMN = Label("column")
+TEAM = Label("team")
+VERSION = Label("version")
+SEVERITY = Label("severity", Severity)
+DIMENSION = Label("dimension", Dimension)
+OUTCOME = Label("outcome", Outcome)
+BOUND = Label("bound", Bound)
+TIER = Label("tier", Tier)
+ENGINE = Label("engine", Engine)
+FORMAT = Label("format", TableFormat)
+CHANGE = Label("change", Change)
+TRIGGER = Label("trigger", ReloadTrigger)

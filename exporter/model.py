@@ -1,0 +1,296 @@
+"""What passes between the layers: frozen, hashable, picklable, and without I/O.
+
+The way of one result: `TableSpec` and its `CheckSpec`s → `Measurement`s → `Value`s or `Failure`s → `Verdict`
+→ `CheckResult` → `Evaluation`, which is stored in one transaction and then published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+from zoneinfo import ZoneInfo
+
+from exporter.catalog.labels import Bound, Dimension, Engine, Outcome, Severity, TableFormat, Tier
+from exporter.catalog.metrics import Metric
+from exporter.expression import Expression, Query
+from exporter.timetable import Schedule
+
+
+class Reason(StrEnum):
+    """Short stable tokens that say why there is no verdict."""
+
+    TABLE_NOT_FOUND = "table_not_found"
+    COLUMN_NOT_FOUND = "column_not_found"
+    TYPE = "type"
+    EMPTY = "empty"
+    NO_VALUES = "no_values"
+    NO_ROWS = "no_rows"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    PERMISSION = "permission"
+    CORRUPT = "corrupt"
+    OVERFLOW = "overflow"
+    ARITHMETIC = "arithmetic"
+    CAST = "cast"
+    MEMORY = "memory"
+    ENGINE = "engine"
+    ENGINE_LOST = "engine_lost"
+    SPARK_UNAVAILABLE = "spark_unavailable"
+    UNSUPPORTED = "unsupported"
+    CONNECTION = "connection"
+    PARENT_EMPTY = "parent_empty"
+    NOT_PARTITIONED = "not_partitioned"
+    RESULT = "result"
+    HISTORY = "history"
+    NOT_DUE = "not_due"
+    UNCHANGED = "unchanged"
+    EXPRESSION = "expression"
+    INTERNAL = "internal"
+
+
+class Measure(StrEnum):
+    """Kinds of measurement; each engine states which it can answer."""
+
+    ROWS = "rows"
+    COUNT_WHERE = "count_where"
+    MIN = "min"
+    MAX = "max"
+    SUM = "sum"
+    AVG = "avg"
+    STDDEV = "stddev"
+    DUPLICATES = "duplicates"
+    ORPHANS = "orphans"
+    SCHEMA = "schema"
+    COMMIT = "commit"
+    PARTITIONS = "partitions"
+    QUERY = "query"
+
+    @property
+    def is_aggregate(self) -> bool:
+        """True when it fits into the one aggregate that is shared by all checks of a table."""
+        return self in _AGGREGATES
+
+
+_AGGREGATES = frozenset(
+    {Measure.ROWS, Measure.COUNT_WHERE, Measure.MIN, Measure.MAX, Measure.SUM, Measure.AVG, Measure.STDDEV}
+)
+
+
+class Nulls(StrEnum):
+    """How null keys count for uniqueness."""
+
+    IGNORE = "ignore"
+    EQUAL = "equal"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table. `type` is Spark's simple string, for example `decimal(12,2)` or `struct<a:int>`."""
+
+    name: str
+    type: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Rows that share their key with another row, and the number of such keys."""
+
+    rows: int
+    keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """Rows and distinct keys without a parent; `parent_rows` is 0 when the parent is empty."""
+
+    rows: int
+    keys: int
+    parent_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The last commit that changed data: table version and time (UTC)."""
+
+    version: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a measurement has no value. A failure is data: it never raises."""
+
+    reason: Reason
+    message: str
+
+
+Value = (
+    None | bool | int | float | Decimal | str | date | datetime | Duplicates | Orphans | Commit
+    | tuple[Column, ...] | tuple[str, ...]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What to measure: engine-neutral data; equal measurements are made once.
+
+    `columns` are written as in the configuration (`a.b` may be a column of that name or a nested field).
+    `where` restricts the rows. `of` names another configured table that is measured instead of the check's own.
+    `target` and `target_columns` name the parent of ORPHANS.
+    """
+
+    kind: Measure
+    columns: tuple[str, ...] = ()
+    where: Expression | None = None
+    nulls: Nulls = Nulls.IGNORE
+    query: Query | None = None
+    of: str | None = None
+    target: str | None = None
+    target_columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What a check saw at an earlier time; `version` is the table version or None where there is none."""
+
+    at: datetime
+    version: int | None
+    seen: Mapping[str, Value]
+
+
+History = Sequence[Point]
+"""Earlier points of one check, oldest first; the present one is never among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check says of what it saw.
+
+    `value` is in `unit` (`rows`, `ratio`, `seconds`, `columns`, `partitions`, or "" for a plain number).
+    `bounds` are the thresholds in the same unit. `gauges` are further values that the check publishes for its
+    table, keyed by catalogue metric and the values of the labels after `table`.
+    """
+
+    outcome: Outcome
+    message: str
+    reason: Reason | None = None
+    value: float | int | None = None
+    unit: str = ""
+    threshold: str | None = None
+    bounds: Mapping[Bound, float] = field(default_factory=dict)
+    evaluated_rows: int | None = None
+    failed_rows: int | None = None
+    gauges: Mapping[tuple[Metric, tuple[str, ...]], float] = field(default_factory=dict)
+
+
+class Check(Protocol):
+    """One configured rule; one file in `checks/` per type. Neither method does I/O nor reads a clock."""
+
+    type: ClassVar[str]
+    dimension: ClassVar[Dimension]
+    history: ClassVar[timedelta]
+    """How far back `judge` looks; zero when it needs no history."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns the check is about, as written."""
+
+    def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
+        """What the check wants to see, by a name of its own."""
+
+    def judge(self, seen: Mapping[str, Value | Failure], past: History, now: datetime) -> Verdict:
+        """The verdict on what was seen; `now` is aware."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """A table as configured, after defaults and secrets are resolved (secret values live in `storage` and `jdbc`)."""
+
+    name: str
+    format: TableFormat
+    path: str | None = None
+    identifier: str | None = None
+    jdbc: Mapping[str, str] = field(default_factory=dict, repr=False)
+    storage: Mapping[str, str] = field(default_factory=dict, repr=False)
+    filter: Expression | None = None
+    time_column: str | None = None
+    timezone: ZoneInfo = ZoneInfo("UTC")
+    owner: str = ""
+    team: str = ""
+    severity: Severity = Severity.HIGH
+    runbook: str = ""
+    engine: Engine | None = None
+    weights: Mapping[Dimension, float] = field(default_factory=dict)
+    checks: tuple[CheckSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSpec:
+    """A check with what it inherits from its table and the defaults. `id` is unique within the table."""
+
+    id: str
+    check: Check
+    severity: Severity
+    team: str
+    owner: str
+    runbook: str
+    suggested_action: str
+    schedule: Schedule
+    timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One run of one check."""
+
+    spec: CheckSpec
+    verdict: Verdict
+    tier: Tier | None
+    at: datetime
+    seen: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """What metadata says of the pinned version; None where the format does not say it exactly."""
+
+    version: int | None = None
+    rows: int | None = None
+    bytes: int | None = None
+    files: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What one engine was made to read: files, their bytes and rows, and the statements or Spark jobs run."""
+
+    engine: Engine
+    files: int = 0
+    bytes: int = 0
+    rows: int = 0
+    jobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One evaluation of a table: everything that is stored, published and logged of it. Durations in seconds."""
+
+    run_id: str
+    table: TableSpec
+    started_at: datetime
+    duration: float
+    facts: TableFacts
+    results: tuple[CheckResult, ...]
+    engine: Engine | None = None
+    tier_seconds: Mapping[Tier, float] = field(default_factory=dict)
+    scans: tuple[Scan, ...] = ()
+    timed_out: bool = False
+
+
+Json = dict[str, Any]
