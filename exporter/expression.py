@@ -26,13 +26,14 @@ TABLE_ALIAS = "dq_table"
 class Canonical(StrEnum):
     """Functions of ours that may stand in an expression that a check built.
 
-    `dq_col('name')` a column as the user wrote it; `dq_full_match(x, 'regex')` the whole value matches;
+    `dq_col('name')` a column as the user wrote it; `dq_text('name')` one that must be a string; `dq_full_match(x, 'regex')` the whole value matches;
     `dq_not_finite(x)` NaN or infinite, false for types that cannot be; `dq_is_nan(x)`;
     `dq_instant(x, 'zone', 'instant')` the instant (ISO 8601, UTC) as a literal of the type of column x;
     `dq_literal(x, 'value')` the value as a literal of the type of column x.
     """
 
     COL = "dq_col"
+    TEXT = "dq_text"
     FULL_MATCH = "dq_full_match"
     NOT_FINITE = "dq_not_finite"
     IS_NAN = "dq_is_nan"
@@ -147,6 +148,11 @@ def quoted(text: str) -> str:
 def col(name: str) -> str:
     """A column as the user wrote it; the engine finds it in the schema, whatever characters it has."""
     return f"{Canonical.COL}({quoted(name)})"
+
+
+def text(name: str) -> str:
+    """A column that must be a string."""
+    return f"{Canonical.TEXT}({quoted(name)})"
 
 
 def literal(column: str, value: object) -> str:

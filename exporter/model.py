@@ -141,7 +141,7 @@ class Measurement:
     """What to measure: engine-neutral data; equal measurements are made once.
 
     `columns` are written as in the configuration (`a.b` may be a column of that name or a nested field).
-    `where` restricts the rows. `of` names another configured table that is measured instead of the check's own.
+    `where` restricts the rows. `timezone` is the zone of a naive time column, so that MIN and MAX are instants. `of` names another configured table that is measured instead of the check's own.
     `target` and `target_columns` name the parent of ORPHANS.
     """
 
@@ -149,6 +149,7 @@ class Measurement:
     columns: tuple[str, ...] = ()
     where: Expression | None = None
     nulls: Nulls = Nulls.IGNORE
+    timezone: str | None = None
     query: Query | None = None
     of: str | None = None
     target: str | None = None
@@ -157,11 +158,12 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What a check saw at an earlier time; `version` is the table version or None where there is none."""
+    """What a check saw from `since` until `at`; `version` is the table version or None where there is none."""
 
     at: datetime
     version: int | None
     seen: Mapping[str, Value]
+    since: datetime | None = None
 
 
 History = Sequence[Point]

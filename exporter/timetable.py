@@ -78,6 +78,12 @@ def parse_days(text: str) -> frozenset[int]:
     return frozenset(days)
 
 
+def check_days(text: str) -> str:
+    """`text` if `parse_days` understands it. Raises ValueError."""
+    parse_days(text)
+    return text
+
+
 @lru_cache(maxsize=256)
 def _calendar(country: str, year: int) -> frozenset[date]:
     code, _, subdivision = country.partition("-")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -109,6 +110,12 @@ class ConfiguredCheck(Strict, ABC):
         """`name`, else the type and the columns joined by `_`."""
         return self.name or "_".join((self.type, *self.columns))
 
+    def in_zone(self, timezone: ZoneInfo) -> Self:
+        """The check with the table's time zone where it has one that is not given."""
+        if "timezone" in type(self).model_fields and getattr(self, "timezone", None) is None:
+            return self.model_copy(update={"timezone": timezone})
+        return self
+
     def references(self) -> tuple[str, ...]:
         """Names of other configured tables that the check reads."""
         return ()
@@ -176,14 +183,22 @@ def exceeds(limit: Limit, failed: int, evaluated: int) -> bool:
     return failed > limit.amount if limit.unit == "rows" else failed > limit.amount * evaluated
 
 
+class WarnMaxFailed(Strict):
+    """The same, for the types whose `max` is a bound of the values."""
+
+    max_failed: RowLimit = Limit(0, "rows")
+
+
 class RowCheck(ConfiguredCheck):
-    """Counts the rows that break a rule; `max` (default 0) rows or share of them may, `warn.max` more mildly.
+    """Counts the rows that break a rule; a number or a share of them (default 0) may, and a smaller one only warns.
 
     With only `warn` given, the check warns and never fails.
     """
 
-    max: RowLimit | None = Field(default=None, description="the most rows that may break the rule (default 0)")
-    warn: MaxFailed | None = None
+    @property
+    @abstractmethod
+    def limits(self) -> tuple[Limit | None, Limit | None]:
+        """The limits given for failing and for warning."""
 
     @abstractmethod
     def violations(self, table: TableSpec) -> Mapping[str, Expression]:
@@ -203,25 +218,22 @@ class RowCheck(ConfiguredCheck):
 
     @model_validator(mode="after")
     def _warn_is_milder(self) -> Self:
-        if self.warn and self.max and self.warn.max.unit == self.max.unit and self.warn.max.amount >= self.max.amount:
-            raise ValueError(f"warn.max ({self.warn.max}) must be below max ({self.max}), or it never warns")
+        limit, warn = self.limits
+        if warn and limit and warn.unit == limit.unit and warn.amount >= limit.amount:
+            raise ValueError(f"the limit of warn ({warn}) must be below the one that fails ({limit}), or it never warns")
         return self
 
-    @property
-    def limit(self) -> Limit | None:
-        """The limit beyond which the check fails; None when it can only warn."""
-        return self.max if self.max is not None or self.warn else Limit(0, "rows")
-
     def judge_rows(self, failed: int, evaluated: int, more: str = "") -> Verdict:
-        """Compares the failed rows with `max` and `warn.max`; value and bounds are in the unit of the limit."""
-        limit, warn = self.limit, self.warn.max if self.warn else None
+        """Compares the failed rows with the limits; value and bounds are in the unit of the limit."""
+        given, warn = self.limits
+        limit = given or (None if warn else Limit(0, "rows"))
         outcome = Outcome.PASS
         if warn and exceeds(warn, failed, evaluated):
             outcome = Outcome.WARN
         if limit and exceeds(limit, failed, evaluated):
             outcome = Outcome.FAIL
         shown = limit or warn
-        assert shown is not None
+        assert shown is not None  # one of them is always there
         bounds = {Bound.MAX: limit.amount} if limit else {}
         if warn and warn.unit == shown.unit:
             bounds[Bound.WARN_MAX] = warn.amount
@@ -232,6 +244,28 @@ class RowCheck(ConfiguredCheck):
             outcome, text, None, failed if shown.unit == "rows" else failed / evaluated if evaluated else 0.0,
             shown.unit, threshold, bounds, evaluated, failed,
         )  # fmt: skip
+
+
+class MaxRows(RowCheck):
+    """A row check whose limit is `max`."""
+
+    max: RowLimit | None = Field(default=None, description="the most rows that may break the rule (default 0)")
+    warn: MaxFailed | None = None
+
+    @property
+    def limits(self) -> tuple[Limit | None, Limit | None]:
+        return self.max, self.warn.max if self.warn else None
+
+
+class MaxFailedRows(RowCheck):
+    """A row check whose limit is `max_failed`, because `max` bounds the values."""
+
+    max_failed: RowLimit | None = Field(default=None, description="the most rows that may break the rule (default 0)")
+    warn: WarnMaxFailed | None = None
+
+    @property
+    def limits(self) -> tuple[Limit | None, Limit | None]:
+        return self.max_failed, self.warn.max_failed if self.warn else None
 
 
 class ColumnCheck(RowCheck):

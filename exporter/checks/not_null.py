@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from exporter.catalog.labels import Dimension, Outcome
-from exporter.checks.base import ColumnCheck, Example
+from exporter.checks.base import ColumnCheck, Example, MaxRows
 from exporter.expression import Canonical, Expression, col
 from exporter.model import TableSpec
 
 
-class NotNull(ColumnCheck):
+class NotNull(MaxRows, ColumnCheck):
     """Rows whose column is null fail; `nan: missing` also counts NaN, which is otherwise a value."""
 
     type: ClassVar[str] = "not_null"

@@ -1,0 +1,114 @@
+"""`freshness`: the newest data is not too old."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from exporter.catalog.labels import Bound, Dimension, Outcome
+from exporter.catalog.metrics import FRESHNESS, FRESHNESS_MAX_AGE, FUTURE_ROWS, Metric
+from exporter.checks.base import ConfiguredCheck, Example, Strict, ago, integer, rows_in
+from exporter.expression import Canonical, Expression, all_of, col, quoted
+from exporter.model import Commit, History, Measure, Measurement, Reason, TableSpec, Value, Verdict
+from exporter.units import Duration, Zone, format_duration
+
+Source = Literal["column", "commit", "partition"]
+
+
+class FreshnessSource(ConfiguredCheck):
+    """Where the time of the newest data comes from: a column, the last commit that changed data, or a partition column.
+
+    A date or timestamp without a zone is read in `timezone`, by default the table's. Rows further in the future
+    than `clock_tolerance` are counted and left out, so that one of them cannot hide that the table is stale.
+    """
+
+    dimension: ClassVar[Dimension] = Dimension.TIMELINESS
+    empty: ClassVar[Literal["judge"]] = "judge"
+
+    column: str | None = None
+    source: Source | None = Field(default=None, description="default: column where one is known, else commit")
+    timezone: Zone | None = None
+    clock_tolerance: Duration = timedelta(minutes=5)
+
+    @model_validator(mode="after")
+    def _column_for_source(self) -> Self:
+        if self.source == "commit" and self.column:
+            raise ValueError("source: commit looks at the table's log, so it takes no column")
+        if self.source == "partition" and not self.column:
+            raise ValueError("source: partition needs the partition column")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.column,) if self.column else ()
+
+    def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
+        column = self.column or (table.time_column if self.source in (None, "column") else None)
+        if column is None:
+            return {"latest": Measurement(Measure.COMMIT)}
+        zone = (self.timezone or table.timezone).key
+        instant = f"{Canonical.INSTANT}({col(column)}, {quoted(zone)}, {quoted((now + self.clock_tolerance).astimezone(UTC).isoformat())})"
+        past, future = Expression(f"{col(column)} <= {instant}"), Expression(f"{col(column)} > {instant}")
+        return {
+            "evaluated": rows_in(self.filter),
+            "latest": Measurement(Measure.MAX, (column,), all_of(self.filter, past), timezone=zone),
+            "future": Measurement(Measure.COUNT_WHERE, where=all_of(self.filter, future)),
+        }
+
+    def newest(self, seen: Mapping[str, Value]) -> tuple[datetime | None, dict[tuple[Metric, tuple[str, ...]], float], str]:
+        """Time of the newest data, the gauges that go with it, and a remark on rows in the future."""
+        latest, future = seen["latest"], integer(seen.get("future", 0))
+        moment = latest.at if isinstance(latest, Commit) else latest
+        if moment is not None and not isinstance(moment, datetime):
+            raise TypeError(f"{self.column} has {type(moment).__name__} values; freshness needs a date or timestamp")
+        gauges: dict[tuple[Metric, tuple[str, ...]], float] = {(FUTURE_ROWS, ()): future} if "future" in seen else {}
+        if moment is not None:
+            gauges[FRESHNESS, ()] = moment.timestamp()
+        return moment, gauges, f"; {future:,} rows lie in the future and do not count" if future else ""
+
+    def no_rows(self, gauges: Mapping[tuple[Metric, tuple[str, ...]], float], remark: str, threshold: str) -> Verdict:
+        """There is no data at all, so it is not fresh."""
+        return Verdict(Outcome.FAIL, f"no row has a usable time{remark}", Reason.NO_ROWS, threshold=threshold, gauges=gauges)
+
+
+class _MaxAge(Strict):
+    max_age: Duration
+
+
+class Freshness(FreshnessSource):
+    """The newest data is at most `max_age` old; no data at all fails."""
+
+    type: ClassVar[str] = "freshness"
+    good: ClassVar[Example] = Example(
+        {"column": "ts", "max_age": "24h"}, {"ts": "timestamp"}, (("2026-01-15T10:00:00Z",), (None,)), Outcome.PASS, 7200
+    )
+    bad: ClassVar[Example] = Example(
+        {"column": "ts", "max_age": "24h"}, {"ts": "timestamp"}, (("2026-01-14T11:00:00Z",), ("2026-02-14T11:00:00Z",)), Outcome.FAIL, 90000
+    )
+
+    max_age: Duration
+    warn: _MaxAge | None = None
+
+    @model_validator(mode="after")
+    def _warn_is_milder(self) -> Self:
+        if self.warn and self.warn.max_age >= self.max_age:
+            raise ValueError("warn.max_age must be below max_age, or it never warns")
+        return self
+
+    @classmethod
+    def shorthand(cls, body: Any) -> list[dict[str, Any]]:
+        return [{"max_age": body}] if isinstance(body, str) else super().shorthand(body)
+
+    def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
+        moment, gauges, remark = self.newest(seen)
+        gauges[FRESHNESS_MAX_AGE, ()] = self.max_age.total_seconds()
+        threshold = f"max {format_duration(self.max_age)}"
+        if moment is None:
+            return self.no_rows(gauges, remark, threshold)
+        age = now - moment
+        outcome = Outcome.WARN if self.warn and age > self.warn.max_age else Outcome.PASS
+        outcome = Outcome.FAIL if age > self.max_age else outcome
+        bounds = {Bound.MAX: self.max_age.total_seconds()} | ({Bound.WARN_MAX: self.warn.max_age.total_seconds()} if self.warn else {})
+        text = f"newest data is from {ago(moment, now)} (allowed: {format_duration(self.max_age)}){remark}"
+        return Verdict(outcome, text, None, age.total_seconds(), "seconds", threshold, bounds, gauges=gauges)
