@@ -107,11 +107,11 @@ class Duplicates:
 
 @dataclass(frozen=True, slots=True)
 class Orphans:
-    """Rows and distinct keys without a parent; `parent_rows` is 0 when the parent is empty."""
+    """Rows and distinct keys without a parent; `parent_empty` is True when there is no parent at all."""
 
     rows: int
     keys: int
-    parent_rows: int
+    parent_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ class Aggregate(ValueCheck):
         {"column": "amount", "fn": "avg", "min": 1, "max": 2}, {"amount": "double"}, ((1.0,), (2.0,), (float("nan"),), (None,)), Outcome.PASS, 1.5
     )
     bad: ClassVar[Example] = Example(
-        {"column": "n", "fn": "sum", "max": 9e18}, {"n": "bigint"}, ((2**63 - 1,), (2**63 - 1,)), Outcome.FAIL, float(2**64 - 2)
+        {"column": "n", "fn": "sum", "max": 9e18}, {"n": "bigint"}, ((2**63 - 1,), (2**63 - 1,)), Outcome.FAIL, 2**64 - 2
     )
 
     column: str

@@ -59,6 +59,6 @@ class ReferentialIntegrity(MaxRows):
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
         found, evaluated = seen["orphans"], integer(seen["evaluated"])
         assert isinstance(found, Orphans)
-        if found.parent_rows == 0:
+        if found.parent_empty:
             return Verdict(Outcome.ERROR, f"{self.to} is empty, so every row would be an orphan", Reason.PARENT_EMPTY)
         return self.judge_rows(found.rows, evaluated, f": {found.keys:,} distinct keys" if found.keys else "")

@@ -1,0 +1,43 @@
+# Every target sets up what it needs; `make clean` forgets all of it.
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench clean
+
+help: ## show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+$(STAMP): pyproject.toml $(VENV)/.created
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+setup: $(STAMP) ## create .venv with everything
+
+demo: setup ## small tables with planted defects, checked and served; ONCE=1 checks once and ends
+	$(BIN)/python -m exporter.demo $(if $(ONCE),--once)
+
+test: setup ## the whole test suite (ARGS="-k name" to choose)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## ruff, mypy and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## sort imports and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+
+bench: setup ## measurements of speed and memory
+	$(BIN)/python -m pytest tests/bench --timeout 1800 -s $(ARGS)
+
+clean: ## remove .venv, tools and caches
+	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

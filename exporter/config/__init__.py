@@ -1,0 +1,13 @@
+"""The configuration: YAML files into validated, frozen settings; every problem is reported at once."""
+
+from exporter.config.json_schema import json_schema
+from exporter.config.loader import load
+from exporter.config.problems import ConfigError, Problem
+from exporter.config.settings import (
+    Config, EngineSettings, LogSettings, SchedulerSettings, SparkSettings, StoreSettings, WebSettings,
+)  # fmt: skip
+
+__all__ = [
+    "Config", "ConfigError", "EngineSettings", "LogSettings", "Problem", "SchedulerSettings", "SparkSettings",
+    "StoreSettings", "WebSettings", "json_schema", "load",
+]  # fmt: skip

@@ -1,0 +1,122 @@
+"""The configuration as it is applied, as plain data: what `validate --print` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel
+
+from exporter.catalog.labels import Engine
+from exporter.checks import ConfiguredCheck
+from exporter.config.secret_values import MASK, looks_secret, mask_urls
+from exporter.config.settings import Config
+from exporter.expression import Expression, Query
+from exporter.model import CheckSpec, TableSpec
+from exporter.timetable import Schedule
+from exporter.units import Limit
+
+
+def effective(config: Config) -> dict[str, Any]:
+    """All sections and tables with their defaults; loads back once the lines with `***` are replaced."""
+    secrets = config.secrets
+    return {
+        "version": 1,
+        "store": _present(url=config.store.url, password=MASK if config.store.password else None, retention=_duration(config.store.retention)),
+        "defaults": plain(config.defaults),
+        "spark": _spark(config),
+        "engine": {
+            "default": _engine(config.engine.default),
+            "native_max_bytes": config.engine.native_max_bytes,
+            "native_memory": config.engine.native_memory,
+            "workers": config.engine.workers,
+        },
+        "web": _present(
+            listen_address=config.web.listen_address, max_series=config.web.max_series, token=MASK if config.web.token else None
+        ),
+        "scheduler": {"workers": config.scheduler.workers, "jitter": _duration(config.scheduler.jitter)},
+        "score": {"weights": {dimension.value: weight for dimension, weight in config.weights.items()}},
+        "log": {"format": config.log.format, "level": config.log.level},
+        "tables": [_table(table, secrets) for table in config.tables],
+    }
+
+
+def _spark(config: Config) -> dict[str, Any]:
+    spark = config.spark
+    return _present(
+        master=spark.master, remote=spark.remote, conf=_masked(spark.conf, config.secrets) or None,
+        jars=list(spark.jars) or None, token=MASK if spark.token else None,
+    )  # fmt: skip
+
+
+def _table(table: TableSpec, secrets: Collection[str]) -> dict[str, Any]:
+    return _present(
+        name=table.name, path=table.path, table=table.identifier, jdbc=_masked(table.jdbc, secrets) or None,
+        format=table.format.value, storage=_masked(table.storage, secrets) or None, owner=table.owner, team=table.team,
+        severity=table.severity.value, runbook=table.runbook, time_column=table.time_column, timezone=table.timezone.key,
+        filter=table.filter.sql if table.filter else None, engine=_engine(table.engine),
+        checks=[{spec.check.type: _check(spec)} for spec in table.checks],
+    )  # fmt: skip
+
+
+def _check(spec: CheckSpec) -> dict[str, Any]:
+    check = spec.check
+    assert isinstance(check, ConfiguredCheck)
+    body: dict[str, Any] = plain(check)
+    return body | _present(
+        name=spec.id, severity=spec.severity.value, team=spec.team, owner=spec.owner, runbook=spec.runbook,
+        suggested_action=spec.suggested_action or None, schedule=_schedule(spec.schedule), timeout=_duration(spec.timeout),
+    )  # fmt: skip
+
+
+def plain(value: Any) -> Any:
+    """A value of a model as YAML has it, exact, with aliases and without what is None."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields.items()
+        return _present(**{field.alias or name: plain(getattr(value, name)) for name, field in fields})
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Expression | Query):
+        return value.sql
+    if isinstance(value, Limit):
+        return int(value.amount) if value.unit == "rows" else value.amount
+    if isinstance(value, timedelta):
+        return _duration(value)
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value.key if isinstance(value, ZoneInfo) else value
+
+
+def _duration(value: timedelta) -> str:
+    """Exact to the millisecond, in the largest unit that divides it."""
+    milliseconds = round(value.total_seconds() * 1000)
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        if milliseconds and milliseconds % size == 0:
+            return f"{milliseconds // size}{unit}"
+    return f"{milliseconds}ms" if milliseconds else "0s"
+
+
+def _schedule(schedule: Schedule) -> dict[str, str]:
+    if schedule.every is not None:
+        return {"every": _duration(schedule.every)}
+    return {"cron": schedule.cron or "", "timezone": schedule.timezone.key}
+
+
+def _engine(engine: Engine | None) -> str:
+    return engine.value if engine else "auto"
+
+
+def _masked(settings: Mapping[str, str], secrets: Collection[str]) -> dict[str, str]:
+    return {key: MASK if value in secrets or looks_secret(key) else mask_urls(value) for key, value in settings.items()}
+
+
+def _present(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

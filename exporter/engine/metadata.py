@@ -1,0 +1,62 @@
+"""The metadata tier: what the table's log or footers say exactly, without reading a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+
+from exporter.catalog.labels import Engine, Tier
+from exporter.engine.cancel import Cancel
+from exporter.engine.plan import Answers, Offer
+from exporter.engine.snapshot import EngineError, Snapshot
+from exporter.model import Failure, Measure, Measurement, Reason, Value
+
+
+class Metadata:
+    """Answers schema, last commit, partitions and unfiltered rows from the snapshot."""
+
+    engine: Engine | None = None
+
+    def offer(self, snapshot: Snapshot, wanted: Sequence[Measurement]) -> Offer:
+        tiers: dict[Measurement, Tier] = {}
+        refused: dict[Measurement, str | Failure] = {}
+        for one in wanted:
+            answer = self._answer(snapshot, one)
+            if isinstance(answer, tuple):
+                tiers[one] = Tier.METADATA
+            else:
+                refused[one] = answer
+        return Offer(tiers, refused)
+
+    def answer(self, snapshot: Snapshot, offer: Offer, cancel: Cancel) -> Answers:
+        started = perf_counter()
+        values: dict[Measurement, Value | Failure] = {}
+        for one in offer.tiers:
+            found = self._answer(snapshot, one)
+            assert isinstance(found, tuple)
+            values[one] = found[0]
+        return Answers(values, {Tier.METADATA: perf_counter() - started})
+
+    def _answer(self, snapshot: Snapshot, wanted: Measurement) -> tuple[Value] | str | Failure:
+        """The value in a tuple, why metadata cannot tell, or a final failure."""
+        match wanted.kind:
+            case Measure.SCHEMA:
+                return (snapshot.schema,)
+            case Measure.COMMIT:
+                if snapshot.commit is None:
+                    text = f"{snapshot.spec.name} ({snapshot.spec.format}) has no commit that tells when data came; give a column"
+                    return Failure(Reason.UNSUPPORTED, text)
+                return (snapshot.commit,)
+            case Measure.ROWS if wanted.where is None and snapshot.spec.filter is None:
+                return (snapshot.facts.rows,) if snapshot.facts.rows is not None else "no exact row counts in the metadata"
+            case Measure.ROWS:
+                return "a filter needs the rows themselves"
+            case Measure.PARTITIONS if wanted.where is None and snapshot.spec.filter is None and snapshot.partitions is not None:
+                try:
+                    name = snapshot.column(wanted.columns[0]).name
+                except EngineError as error:
+                    return error.failure
+                if name in snapshot.partitions:
+                    return (snapshot.partitions[name],)
+                return f"{name} is no partition column"
+        return f"metadata has no {wanted.kind.replace('_', ' ')}"

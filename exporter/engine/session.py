@@ -1,0 +1,196 @@
+"""The Spark session: started when a table needs it, shared by all runs, and started anew when it was lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporter.engine.cancel import Cancel
+from exporter.engine.snapshot import EngineError
+from exporter.model import Reason
+
+_LOCAL = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.shuffle.partitions": "4",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.debug.maxToStringFields": "50",
+    "spark.driver.host": "localhost",
+}
+_DELTA = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+}
+_LOST = ("SparkContext was shut down", "stopped SparkContext", "Connection refused", "Answer from Java side is empty", "UNAVAILABLE", "INVALID_HANDLE.SESSION", "Connection reset")
+
+_REASONS: tuple[tuple[str, Reason], ...] = (
+    ("ARITHMETIC_OVERFLOW", Reason.OVERFLOW),
+    ("NUMERIC_VALUE_OUT_OF_RANGE", Reason.OVERFLOW),
+    ("CAST_OVERFLOW", Reason.OVERFLOW),
+    ("DIVIDE_BY_ZERO", Reason.ARITHMETIC),
+    ("REMAINDER_BY_ZERO", Reason.ARITHMETIC),
+    ("CAST_INVALID_INPUT", Reason.CAST),
+    ("UNRESOLVED_COLUMN", Reason.COLUMN_NOT_FOUND),
+    ("FIELD_NOT_FOUND", Reason.COLUMN_NOT_FOUND),
+    ("TABLE_OR_VIEW_NOT_FOUND", Reason.TABLE_NOT_FOUND),
+    ("PATH_NOT_FOUND", Reason.TABLE_NOT_FOUND),
+    ("DELTA_TABLE_NOT_FOUND", Reason.TABLE_NOT_FOUND),
+    ("DELTA_PATH_DOES_NOT_EXIST", Reason.TABLE_NOT_FOUND),
+    ("DELTA_MISSING_DELTA_TABLE", Reason.TABLE_NOT_FOUND),
+    ("DATATYPE_MISMATCH", Reason.TYPE),
+    ("OPERATION_CANCELED", Reason.CANCELLED),
+    ("FAILED_READ_FILE", Reason.CORRUPT),
+    ("CANNOT_READ_FILE", Reason.CORRUPT),
+    ("DELTA_LOG", Reason.CORRUPT),
+    ("PARSE_SYNTAX_ERROR", Reason.EXPRESSION),
+    ("UNRESOLVED_ROUTINE", Reason.EXPRESSION),
+    ("INVALID_REGEXP", Reason.EXPRESSION),
+    ("INVALID_PARAMETER_VALUE", Reason.EXPRESSION),
+    ("INSUFFICIENT_PERMISSIONS", Reason.PERMISSION),
+    ("Permission denied", Reason.PERMISSION),
+    ("AccessControlException", Reason.PERMISSION),
+    ("is not a Parquet file", Reason.CORRUPT),
+    ("FileNotFoundException", Reason.CORRUPT),
+    ("OutOfMemoryError", Reason.MEMORY),
+    ("ClassNotFoundException", Reason.SPARK_UNAVAILABLE),
+    ("DATA_SOURCE_NOT_FOUND", Reason.SPARK_UNAVAILABLE),
+    ("No suitable driver", Reason.SPARK_UNAVAILABLE),
+    ("SQLException", Reason.CONNECTION),
+    ("ConnectException", Reason.CONNECTION),
+    ("cancelled", Reason.CANCELLED),
+)
+
+
+@dataclass(frozen=True)
+class SparkSettings:
+    """Where Spark is: `remote` (Spark Connect, `sc://…`) or `master`; `conf` may hold secrets."""
+
+    master: str = "local[2]"
+    remote: str | None = None
+    conf: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class SparkRuntime:
+    """Owns the session of the process."""
+
+    def __init__(self, settings: SparkSettings, session: Any = None) -> None:
+        self.settings = settings
+        self._given, self._session = session, session
+        self._lock = threading.Lock()
+
+    @property
+    def started(self) -> bool:
+        """True once a table has needed Spark."""
+        return self._session is not None
+
+    def session(self) -> Any:
+        """The session, started if need be (seconds the first time). Raises EngineError with the mend."""
+        with self._lock:
+            if self._session is None:
+                self._session = self._start()
+            return self._session
+
+    def _start(self) -> Any:
+        logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # 5 KB for each error, told better by us
+        logging.getLogger("pyspark").setLevel(logging.ERROR)
+        try:
+            from pyspark.sql import SparkSession
+
+            if self.settings.remote:
+                builder = SparkSession.builder.remote(self.settings.remote)
+                for key, value in {**({} if "://" in self.settings.remote else self._local_conf()), **self.settings.conf}.items():
+                    builder = builder.config(key, value)
+                session = builder.getOrCreate()
+                session.conf.set("spark.sql.session.timeZone", "UTC")
+                return session
+            if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
+                text = "no Java was found, and Spark needs one; install Java 17 (a JRE is enough) or set JAVA_HOME"
+                raise EngineError(Reason.SPARK_UNAVAILABLE, text)
+            builder = SparkSession.builder.master(self.settings.master).appName("dq-exporter")
+            for key, value in {**self._local_conf(), **self.settings.conf}.items():
+                builder = builder.config(key, value)
+            session = builder.getOrCreate()
+            session.sparkContext.setLogLevel("ERROR")
+            return session
+        except EngineError:
+            raise
+        except Exception as error:
+            text = f"Spark could not be started: {str(error).splitlines()[0][:300] if str(error) else type(error).__name__}; run `dq-exporter doctor`"
+            raise EngineError(Reason.SPARK_UNAVAILABLE, text) from None
+
+    def _local_conf(self) -> dict[str, str]:
+        conf = {**_LOCAL, **_DELTA}
+        if not {"spark.jars", "spark.jars.packages"} & set(self.settings.conf):
+            conf["spark.jars.packages"] = delta_package()
+        return conf
+
+    def lost(self, error: BaseException) -> bool:
+        """True when the error means that the session is gone; the next `session()` starts another."""
+        text = str(error)
+        gone = isinstance(error, (ConnectionError, EOFError)) or type(error).__name__ == "Py4JNetworkError" or any(sign in text for sign in _LOST)
+        if gone and self._given is None:
+            with self._lock:
+                old, self._session = self._session, None
+            if old is not None:
+                try:
+                    old.stop()
+                except Exception:  # noqa: S110 — it is gone; stopping it only tidies what is left
+                    pass
+        return gone
+
+    def translate(self, error: BaseException) -> EngineError:
+        """Spark's exception as one of our reasons, by its error class where it has one."""
+        if isinstance(error, EngineError):
+            return error
+        condition = getattr(error, "getCondition", lambda: None)() or ""
+        text = " ".join(str(error).split())
+        if self.lost(error):
+            return EngineError(Reason.ENGINE_LOST, f"the Spark session was lost ({text[:200]}); the next run starts another")
+        for sign, reason in _REASONS:
+            if sign in condition or sign in text:
+                return EngineError(reason, f"Spark: {text[:300]}")
+        return EngineError(Reason.INTERNAL, f"Spark: {type(error).__name__}: {text[:400]}")
+
+    @contextmanager
+    def cancellable(self, session: Any, cancel: Cancel) -> Iterator[None]:
+        """Spark work in this block is stopped when `cancel` fires: by job tag, or over Connect by operation tag."""
+        tag = f"dq-{uuid.uuid4().hex}"
+        if hasattr(session, "_client") or "connect" in type(session).__module__:
+            session.addTag(tag)
+            cancel.on_fire(lambda: session.interruptTag(tag))
+            try:
+                yield
+            finally:
+                session.removeTag(tag)
+            return
+        context = session.sparkContext
+        context.addJobTag(tag)
+        cancel.on_fire(lambda: context.cancelJobsWithTag(tag))
+        try:
+            yield
+        finally:
+            context.removeJobTag(tag)
+
+    def close(self) -> None:
+        """Stops the session if this object started it."""
+        with self._lock:
+            if self._session is not None and self._given is None:
+                self._session.stop()
+            self._session = None
+
+
+def delta_package() -> str:
+    """Maven coordinates of the Delta jar for the pinned pair of versions."""
+    from importlib.metadata import version
+
+    spark = ".".join(version("pyspark").split(".")[:2])
+    return f"io.delta:delta-spark_{spark}_2.13:{version('delta-spark')}"

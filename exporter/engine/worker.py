@@ -1,0 +1,253 @@
+"""What runs in a native worker process: opening Delta and Parquet tables and running SQL on them with DataFusion.
+
+Only this module imports deltalake and datafusion. A running DataFusion query cannot be cancelled, so the process
+is killed at the timeout; it takes plain data and gives plain data back.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from exporter.engine.snapshot import EngineError
+from exporter.model import Column, Commit, Reason
+
+IDLE_OPERATIONS = frozenset(
+    {
+        "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES", "SET TABLE PROPERTIES",
+        "CHANGE COLUMN", "CHANGE COLUMNS", "ADD COLUMNS", "ADD COLUMN", "DROP COLUMNS", "RENAME COLUMN", "ADD CONSTRAINT",
+        "DROP CONSTRAINT", "REORG", "UPGRADE PROTOCOL", "COMPUTE STATS", "CLUSTER BY", "FSCK", "DELETE", "CREATE TABLE",
+        "ADD FEATURE", "DROP FEATURE", "SET COLUMN METADATA", "UPDATE COLUMN METADATA", "UPDATE SCHEMA",
+    }
+)  # fmt: skip
+"""Operations that bring no new data, so they do not refresh a table."""
+_ADDRESS_SPACE_BESIDE_QUERIES = 6 * 2**30
+
+
+@dataclass(frozen=True)
+class TableRef:
+    """How a worker opens a table; `storage` are sorted options of the object store."""
+
+    format: str
+    path: str
+    version: int | None = None
+    storage: tuple[tuple[str, str], ...] = ()
+    deletion_vectors: bool = False
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a worker found at a path."""
+
+    schema: tuple[Column, ...]
+    version: int | None
+    rows: int | None
+    bytes: int | None
+    files: int | None
+    commit: Commit | None
+    partition_columns: tuple[str, ...]
+    partitions: Mapping[str, tuple[str, ...]]
+    deletion_vectors: bool
+
+
+def initialise(memory_bytes: int) -> None:
+    """Fences the process: its address space, and its life by that of its parent."""
+    limit = memory_bytes + _ADDRESS_SPACE_BESIDE_QUERIES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    parent = os.getppid()
+
+    def die_with_parent() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=die_with_parent, daemon=True).start()
+
+
+@lru_cache(maxsize=4)
+def _delta(path: str, version: int | None, storage: tuple[tuple[str, str], ...]) -> Any:
+    from deltalake import DeltaTable
+
+    return DeltaTable(path, version=version, storage_options=dict(storage) or None)
+
+
+def open_table(ref: TableRef) -> Opened:
+    """Schema, version and metadata of a table. Raises EngineError."""
+    try:
+        return _open_delta(ref) if ref.format == "delta" else _open_parquet(ref)
+    except EngineError:
+        raise
+    except Exception as error:
+        raise _translated(error, ref.path) from None
+
+
+def _open_delta(ref: TableRef) -> Opened:
+    import json
+
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+    if "://" not in ref.path and not os.path.isdir(os.path.join(ref.path, "_delta_log")):
+        os.listdir(ref.path)  # tells permission from absence
+        raise EngineError(Reason.TABLE_NOT_FOUND, f"{ref.path} is no Delta table: it has no _delta_log; is `format` right?")
+    table = DeltaTable(ref.path, version=ref.version, storage_options=dict(ref.storage) or None)
+    fields = json.loads(table.schema().to_json())["fields"]
+    actions = pa.table(table.get_add_actions(flatten=True))
+    deleted = sum(
+        int(pa.compute.sum(pa.compute.invert(pa.array(mask).cast(pa.bool_()))).as_py() or 0)
+        for batch in table.deletion_vectors()
+        for mask in pa.record_batch(batch).column("selection_vector").to_pylist()
+    ) if _reads_deletion_vectors(table) else 0
+    counts = actions.column("num_records") if "num_records" in actions.column_names else None
+    known = actions.num_rows == 0 or (counts is not None and counts.null_count == 0)
+    rows = (int(pa.compute.sum(counts).as_py() or 0) - deleted if counts is not None else 0) if known else None
+    columns = tuple(table.metadata().partition_columns)
+    partitions = {
+        name: tuple(sorted({_partition_text(value) for value in actions.column(f"partition.{name}").to_pylist() if value is not None}))
+        for name in columns
+        if f"partition.{name}" in actions.column_names
+    }
+    sizes = int(pa.compute.sum(actions.column("size_bytes")).as_py() or 0) if actions.num_rows else 0
+    schema = tuple(Column(field["name"], _delta_type(field["type"]), field["nullable"]) for field in fields)
+    return Opened(schema, table.version(), rows, sizes, actions.num_rows, _last_commit(table), columns, partitions, deleted > 0)
+
+
+def _reads_deletion_vectors(table: Any) -> bool:
+    return "deletionVectors" in (table.protocol().reader_features or ())
+
+
+def _partition_text(value: Any) -> str:
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _last_commit(table: Any) -> Commit | None:
+    """The newest commit that brought data."""
+    for entry in table.history(100):
+        if entry.get("operation") not in IDLE_OPERATIONS and "timestamp" in entry:
+            version = entry.get("version", table.version())
+            return Commit(int(version), datetime.fromtimestamp(entry["timestamp"] / 1000, UTC))
+    return None
+
+
+def _delta_type(type_: Any) -> str:
+    """Spark's simple string of a type in Delta's schema JSON."""
+    if isinstance(type_, str):
+        return {"long": "bigint", "integer": "int", "short": "smallint", "byte": "tinyint"}.get(type_, type_)
+    match type_["type"]:
+        case "struct":
+            inner = ",".join(f"{field['name']}:{_delta_type(field['type'])}" for field in type_["fields"])
+            return f"struct<{inner}>"
+        case "array":
+            return f"array<{_delta_type(type_['elementType'])}>"
+        case "map":
+            return f"map<{_delta_type(type_['keyType'])},{_delta_type(type_['valueType'])}>"
+    return str(type_["type"])
+
+
+def _open_parquet(ref: TableRef) -> Opened:
+    import pyarrow.dataset as ds
+
+    os.stat(ref.path)
+    dataset = ds.dataset(ref.path, format="parquet", partitioning="hive", exclude_invalid_files=False, ignore_prefixes=["_", "."])
+    files = list(dataset.get_fragments())
+    schema = tuple(Column(field.name, _arrow_type(field.type), field.nullable) for field in dataset.schema)
+    rows = sum(fragment.count_rows() for fragment in files)
+    size = sum(os.path.getsize(fragment.path) for fragment in files)
+    return Opened(schema, None, rows, size, len(files), None, (), {}, False)
+
+
+def _arrow_type(type_: Any) -> str:
+    """Spark's simple string of an Arrow type, as Spark would read it from Parquet."""
+    import pyarrow.types as pt
+
+    if pt.is_dictionary(type_):
+        return _arrow_type(type_.value_type)
+    if pt.is_decimal(type_):
+        return f"decimal({type_.precision},{type_.scale})"
+    if pt.is_timestamp(type_):
+        return "timestamp" if type_.tz else "timestamp_ntz"
+    if pt.is_struct(type_):
+        return f"struct<{','.join(f'{field.name}:{_arrow_type(field.type)}' for field in type_)}>"
+    if pt.is_list(type_) or pt.is_large_list(type_):
+        return f"array<{_arrow_type(type_.value_type)}>"
+    if pt.is_map(type_):
+        return f"map<{_arrow_type(type_.key_type)},{_arrow_type(type_.item_type)}>"
+    names = {
+        "int8": "tinyint", "int16": "smallint", "int32": "int", "int64": "bigint", "halffloat": "float", "float": "float",
+        "double": "double", "bool": "boolean", "string": "string", "large_string": "string", "binary": "binary",
+        "large_binary": "binary", "date32[day]": "date", "uint8": "smallint", "uint16": "int", "uint32": "bigint",
+    }  # fmt: skip
+    return names.get(str(type_), str(type_))
+
+
+def run_sql(tables: Mapping[str, TableRef], sql: str, memory_bytes: int) -> list[dict[str, Any]]:
+    """Rows of one statement over the named tables. Raises EngineError."""
+    try:
+        return _query(tables, sql, memory_bytes)
+    except MemoryError:
+        raise EngineError(Reason.MEMORY, _MEMORY_TEXT) from None
+    except BaseException as error:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
+        raise _translated(error, ", ".join(ref.path for ref in tables.values())) from None
+
+
+def _query(tables: Mapping[str, TableRef], sql: str, memory_bytes: int) -> list[dict[str, Any]]:
+    import pyarrow as pa
+
+    if any(ref.deletion_vectors for ref in tables.values()):  # the FFI of delta-rs 1.6 refuses their plans
+        from deltalake import QueryBuilder
+
+        builder = QueryBuilder()
+        for name, ref in tables.items():
+            builder = builder.register(name, _delta(ref.path, ref.version, ref.storage))
+        rows: list[dict[str, Any]] = pa.table(builder.execute(sql).read_all()).to_pylist()
+        return rows
+    from datafusion import RuntimeEnvBuilder, SessionConfig, SessionContext
+
+    runtime = RuntimeEnvBuilder().with_disk_manager_os().with_fair_spill_pool(memory_bytes)
+    context = SessionContext(SessionConfig().with_target_partitions(2), runtime)
+    for name, ref in tables.items():
+        if ref.format == "delta":
+            context.register_table(name, _delta(ref.path, ref.version, ref.storage))
+        else:
+            import pyarrow.dataset as ds
+
+            dataset = ds.dataset(ref.path, format="parquet", partitioning="hive", exclude_invalid_files=False, ignore_prefixes=["_", "."])
+            context.register_dataset(name, dataset)
+    rows = context.sql(sql).to_arrow_table().to_pylist()
+    return rows
+
+
+_MEMORY_TEXT = "the query needs more memory than engine.native_memory; raise it, or set `engine: spark` for the table"
+_SIGNS: tuple[tuple[Reason, tuple[str, ...], str], ...] = (
+    (Reason.PERMISSION, ("permission denied", "access denied", "forbidden", "accessdenied", "403"), "may not be read; check the permissions of {path}"),
+    (Reason.MEMORY, ("resources exhausted", "failed to allocate", "cannot allocate", "out of memory"), _MEMORY_TEXT),
+    (Reason.OVERFLOW, ("overflow", "out of range", "can't cast value", "too large to store in a decimal"), "a number is too large for its type"),
+    (Reason.ARITHMETIC, ("divide by zero",), "a division by zero"),
+    (Reason.CAST, ("cast error", "cannot cast string", "error parsing"), "a value cannot be cast"),
+    (Reason.TABLE_NOT_FOUND, ("does not exist", "no such file", "not found", "not a delta table", "no files in log", "notadirectory"), "there is no table at {path}, or a file of it is gone; check the path, and restore what is missing"),
+    (Reason.CORRUPT, ("parquet", "corrupt", "invalid json", "log segment", "eof", "invalid log", "metadata", "missing commit", "thrift"), "a file of {path} is corrupt or incomplete; restore the table to a version that can be read"),
+    (Reason.CONNECTION, ("connect", "timed out", "dns", "generic s3 error", "http"), "the storage of {path} cannot be reached"),
+)  # fmt: skip
+
+
+def _translated(error: BaseException, path: str) -> EngineError:
+    """The engine's exception as one of our reasons; the first line of its own text is kept."""
+    text = " ".join(str(error).split())
+    if isinstance(error, PermissionError):
+        return EngineError(Reason.PERMISSION, f"{path} may not be read; check its permissions")
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return EngineError(Reason.TABLE_NOT_FOUND, f"there is no table at {path}; check the path")
+    low = text.lower()
+    for reason, signs, message in _SIGNS:
+        if any(sign in low for sign in signs):
+            return EngineError(reason, f"{message.format(path=path)} ({text[:300]})")
+    return EngineError(Reason.INTERNAL, f"{type(error).__name__}: {text[:400]}")

@@ -1,0 +1,6 @@
+"""Durable state: last results, history and counters in one SQL database."""
+
+from exporter.store.state import CheckState, CounterKey, StoredTable
+from exporter.store.store import Store, StoreError
+
+__all__ = ["CheckState", "CounterKey", "Store", "StoreError", "StoredTable"]

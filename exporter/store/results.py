@@ -1,0 +1,81 @@
+"""The last state of tables and checks: written after each evaluation, read when the exporter starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from exporter.catalog.labels import Engine, Tier
+from exporter.model import CheckResult, Evaluation, TableFacts, TableSpec
+from exporter.store.codec import decode_cost, decode_verdict, encode_cost, encode_verdict
+from exporter.store.schema import check_state, table_state
+from exporter.store.state import CheckState, StoredTable
+
+
+def save(connection: sa.Connection, evaluation: Evaluation) -> None:
+    """Replaces the state of the table and of the checks that were run; an outcome without verdict keeps the last one."""
+    facts = evaluation.facts
+    seen = {
+        "version": facts.version, "row_count": facts.rows, "byte_count": facts.bytes, "file_count": facts.files,
+    } if facts != TableFacts() else {}  # fmt: skip
+    row = {
+        **seen,
+        **({"engine": evaluation.engine.value} if evaluation.engine else {}),
+        "started_at": evaluation.started_at,
+        "duration": evaluation.duration,
+        "cost": encode_cost(evaluation),
+    }
+    _put(connection, table_state, {"table_name": evaluation.table.name}, row)
+    for result in evaluation.results:
+        key = {"table_name": evaluation.table.name, "check_id": result.spec.id}
+        _put(connection, check_state, key, _check_row(result))
+
+
+def _check_row(result: CheckResult) -> dict[str, object]:
+    text = encode_verdict(result.verdict)
+    row: dict[str, object] = {
+        "outcome": result.verdict.outcome.value,
+        "tier": result.tier.value if result.tier else None,
+        "run_at": result.at,
+        "latest": text,
+    }
+    if result.verdict.outcome.is_verdict:
+        row |= {"verdict": text, "verdict_at": result.at}
+    return row
+
+
+def _put(connection: sa.Connection, table: sa.Table, key: dict[str, str], row: dict[str, object]) -> None:
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table).values({**key, **row})
+    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=row))
+
+
+def restore(connection: sa.Connection, specs: Iterable[TableSpec]) -> list[StoredTable]:
+    """The state of each configured table, in their order; empty where it was never evaluated."""
+    tables = {row.table_name: row for row in connection.execute(sa.select(table_state))}
+    checks: dict[str, dict[str, CheckState]] = {}
+    for row in connection.execute(sa.select(check_state)):
+        verdict = decode_verdict(row.verdict) if row.verdict is not None else None
+        tier = Tier(row.tier) if row.tier else None
+        state = CheckState(decode_verdict(row.latest), row.run_at, tier, verdict, row.verdict_at)
+        checks.setdefault(row.table_name, {})[row.check_id] = state
+    return [_stored(spec, tables.get(spec.name), checks.get(spec.name, {})).configured(spec) for spec in specs]
+
+
+def _stored(spec: TableSpec, row: sa.Row[tuple[object, ...]] | None, checks: dict[str, CheckState]) -> StoredTable:
+    if row is None:
+        return StoredTable(spec, checks)
+    tier_seconds, scans, timed_out = decode_cost(row.cost)
+    return StoredTable(
+        spec,
+        checks,
+        TableFacts(row.version, row.row_count, row.byte_count, row.file_count),
+        Engine(row.engine) if row.engine else None,
+        row.started_at,
+        row.duration,
+        tier_seconds,
+        scans,
+        timed_out,
+    )

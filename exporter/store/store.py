@@ -1,0 +1,206 @@
+"""The store: one SQL database, SQLite or PostgreSQL, in which every evaluation is one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from exporter.catalog.labels import Outcome
+from exporter.model import Evaluation, Point, TableSpec
+from exporter.store import counters, history, results
+from exporter.store.state import CounterKey, StoredTable
+
+_BUSY_SECONDS = 30
+_MIGRATION_LOCK = 0x6471_6578
+_ALEMBIC = threading.Lock()  # its environment is global to the process
+
+
+class StoreError(Exception):
+    """The store cannot be opened, read or written: what, where, and what to do; never with a password."""
+
+
+class Store:
+    """The durable state of the exporter. Safe to use from several threads; failures raise StoreError."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._where = engine.url.render_as_string(hide_password=True)
+        self._password = engine.url.password
+        self._writing = threading.Lock() if engine.dialect.name == "sqlite" else None
+
+    @classmethod
+    def open(cls, url: str, password: str | None = None) -> Store:
+        """Opens the database at `url`, makes it where there is none, and brings its tables up to date.
+
+        `sqlite:///FILE` (four slashes for an absolute path; its folder is made) or
+        `postgresql+psycopg://user@host/database`; `password` replaces one in the URL. Raises StoreError.
+        """
+        target = _parse(url, password)
+        if target.get_backend_name() == "sqlite":
+            engine = _sqlite(target)
+        else:
+            engine = sa.create_engine(target, pool_pre_ping=True, hide_parameters=True)
+        store = cls(engine)
+        try:
+            store._migrate()
+        except BaseException:
+            engine.dispose()
+            raise
+        return store
+
+    def save(self, evaluation: Evaluation, increments: Mapping[CounterKey, float]) -> None:
+        """Stores an evaluation and adds to counters, both or neither."""
+        with self._transaction() as connection:
+            results.save(connection, evaluation)
+            history.save(connection, evaluation)
+            counters.add(connection, increments)
+
+    def add(self, increments: Mapping[CounterKey, float]) -> None:
+        """Adds to counters outside an evaluation."""
+        with self._transaction() as connection:
+            counters.add(connection, increments)
+
+    def load_counters(self) -> dict[CounterKey, float]:
+        """Every counter as last stored."""
+        with self._reading() as connection:
+            return counters.load(connection)
+
+    def past(self, table: str, check: str, since: datetime) -> list[Point]:
+        """What the check saw from `since` on, and the newest it saw before, oldest first."""
+        with self._reading() as connection:
+            return history.past(connection, table, check, since)
+
+    def restore(self, specs: Iterable[TableSpec]) -> list[StoredTable]:
+        """The last state of every configured table; what is no longer configured is left out but not deleted."""
+        with self._reading() as connection:
+            return results.restore(connection, specs)
+
+    def sparkline(self, table: str, limit: int = 60) -> dict[str, list[tuple[datetime, Outcome, float | None]]]:
+        """The last runs of each check of a table, oldest first: when, what came of it, and the value."""
+        with self._reading() as connection:
+            return history.sparkline(connection, table, limit)
+
+    def prune(self, before: datetime) -> int:
+        """Deletes history that ended before `before`, never the newest of a check; returns the rows deleted."""
+        with self._transaction() as connection:
+            return history.prune(connection, before)
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        with self._named_errors("write to"):
+            if self._writing is None:
+                with self._engine.begin() as connection:
+                    yield connection
+            else:
+                with self._writing, self._engine.begin() as connection:
+                    yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with self._named_errors("read"), self._engine.connect().execution_options(dq_reading=True) as connection:
+            yield connection
+
+    def _migrate(self) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+        config.set_main_option("path_separator", "os")
+        with self._named_errors("open"), _ALEMBIC, self._engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    @contextmanager
+    def _named_errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            cause = _without(str(getattr(error, "orig", None) or error), self._password)
+            raise StoreError(f"cannot {doing} the store {self._where}: {cause}; {_mend(self._engine)}") from None
+        except CommandError as error:
+            raise StoreError(
+                f"cannot {doing} the store {self._where}: {error}; it was made by a newer dq-exporter: install that "
+                "version, or name another database at store.url"
+            ) from None
+
+
+def _parse(url: str, password: str | None) -> sa.URL:
+    try:
+        target = sa.make_url(url)
+    except ArgumentError:
+        raise StoreError(
+            "store.url cannot be read as a database URL: write sqlite:///FILE or postgresql+psycopg://user@host/database"
+        ) from None
+    where = target.render_as_string(hide_password=True)
+    if target.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise StoreError(f"store.url {where}: {target.drivername} is not supported; use sqlite or postgresql+psycopg")
+    if target.drivername == "sqlite" and target.database in (None, "", ":memory:"):
+        raise StoreError(f"store.url {where} keeps nothing: name a file, such as sqlite:///dq-exporter.db")
+    return target if password is None else target.set(password=password)
+
+
+def _sqlite(target: sa.URL) -> sa.Engine:
+    assert target.database is not None
+    try:
+        Path(target.database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot make the folder of the store {target.database}: {error.strerror}; name another at store.url"
+        ) from None
+    engine = sa.create_engine(target, connect_args={"timeout": _BUSY_SECONDS}, hide_parameters=True)
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, record: object) -> None:
+        connection.isolation_level = None  # the driver begins no transactions of its own
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+        _write_ahead(connection)
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        # A writer takes its lock at once: one that read first could not wait for another writer.
+        reading = connection.get_execution_options().get("dq_reading")
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _write_ahead(connection: Any) -> None:
+    """Switches to WAL; SQLite does not wait for others in that, so we do."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _without(text: str, password: str | None) -> str:
+    return text.replace(password, "***") if password else text
+
+
+def _mend(engine: sa.Engine) -> str:
+    if engine.dialect.name == "sqlite":
+        return (
+            "check that the folder can be written to, that the disk is not full, and that the file is a SQLite database"
+        )
+    return "check that the server is reachable, and the user, the password and the database of store.url"
