@@ -4,7 +4,13 @@ from exporter.config.json_schema import json_schema
 from exporter.config.loader import load
 from exporter.config.problems import ConfigError, Problem
 from exporter.config.settings import (
-    Config, EngineSettings, LogSettings, SchedulerSettings, SparkSettings, StoreSettings, WebSettings,
+    Config,
+    EngineSettings,
+    LogSettings,
+    SchedulerSettings,
+    SparkSettings,
+    StoreSettings,
+    WebSettings,
 )  # fmt: skip
 
 __all__ = [

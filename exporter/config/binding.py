@@ -13,7 +13,13 @@ from yaml.nodes import ScalarNode
 
 from exporter.config.problems import Problem, nearest
 from exporter.config.secret_values import (
-    MASK, check_environment_name, looks_secret, mask_urls, mask_values, read_secret_file, url_has_secret,
+    MASK,
+    check_environment_name,
+    looks_secret,
+    mask_urls,
+    mask_values,
+    read_secret_file,
+    url_has_secret,
 )  # fmt: skip
 from exporter.config.yaml_file import Document, Path_
 

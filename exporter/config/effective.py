@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import timedelta
+from datetime import time, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -90,6 +90,8 @@ def plain(value: Any) -> Any:
         return int(value.amount) if value.unit == "rows" else value.amount
     if isinstance(value, timedelta):
         return _duration(value)
+    if isinstance(value, time):
+        return value.isoformat("minutes" if value.second == value.microsecond == 0 else "auto")
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return value.key if isinstance(value, ZoneInfo) else value

@@ -15,6 +15,7 @@ _SECRET_KEY = re.compile(
 _HARMLESS_KEY = re.compile(r"(?:provider|uri|url|path|endpoint|enabled|type|class|file|env)(?:\.impl)?$", re.IGNORECASE)
 _USER_INFO = re.compile(r"(?<=://)([^\s/@:?#'\"]*):([^\s/@'\"]+)@")
 _PARAMETER = re.compile(r"([?&;](?:password|passwd|pwd|token|secret|sig|secret_?key|access_?key)=)([^&;\s'\"]+)", re.IGNORECASE)
+_ORACLE = re.compile(r"^(jdbc:oracle:[^:]*:[^/@\s]+)/[^@\s]+@")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -25,11 +26,14 @@ def looks_secret(key: str) -> bool:
 
 def url_has_secret(text: str) -> bool:
     """True for `scheme://user:password@host` and for a password or token among the parameters of a URL."""
+    if _ORACLE.match(text):
+        return True
     return "://" in text and bool(_USER_INFO.search(text) or _PARAMETER.search(text))
 
 
 def mask_urls(text: str) -> str:
     """The text with passwords and tokens in URLs replaced by `***`."""
+    text = _ORACLE.sub(rf"\1/{MASK}@", text)
     if "://" not in text:
         return text
     return _PARAMETER.sub(rf"\1{MASK}", _USER_INFO.sub(rf"\1:{MASK}@", text))

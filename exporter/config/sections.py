@@ -18,7 +18,14 @@ from exporter.catalog.labels import Dimension, Engine, Severity
 from exporter.checks.base import ScheduleModel, Strict
 from exporter.config.binding import Scalar, Scope
 from exporter.config.schedules import part_at_fault, schedule
-from exporter.config.settings import EngineSettings, LogSettings, SchedulerSettings, SparkSettings, StoreSettings, WebSettings
+from exporter.config.settings import (
+    EngineSettings,
+    LogSettings,
+    SchedulerSettings,
+    SparkSettings,
+    StoreSettings,
+    WebSettings,
+)
 from exporter.units import Duration, Size, Zone, parse_zone
 
 SECTIONS: dict[str, type[Section]] = {}

@@ -18,13 +18,28 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from exporter.config.problems import Problem
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _MERGE, _TEXT = _TAG + "merge", _TAG + "str"
 _KINDS = {_TAG + kind for kind in ("int", "float", "bool", "null", "timestamp", "str", "value", "merge")}
 _SIZE_LIMIT = 256 * 2**20
 _DEPTH_LIMIT = 60
 _ALIAS_LIMIT = 1_000_000
+
+class _Loader(_BASE):  # type: ignore[misc]  # libyaml's where there is one
+    """Refuses deep nesting while composing: libyaml's composer recurses on the C stack and would crash the process."""
+
+    _depth = 0
+
+    def descend_resolver(self, parent: Node | None, index: Any) -> None:
+        self._depth += 1
+        if self._depth > _DEPTH_LIMIT:
+            mark = parent.start_mark if parent is not None else None
+            raise yaml.MarkedYAMLError(problem=f"is nested more than {_DEPTH_LIMIT} levels deep", problem_mark=mark)
+
+    def ascend_resolver(self) -> None:
+        self._depth -= 1
+
 
 Path_ = tuple[str | int, ...]
 """Keys and list indexes from the top of a file to a value."""
@@ -118,7 +133,7 @@ def _at_end(file: str, before: str, message: str) -> Problem:
 
 def _parse(file: str, text: str) -> tuple[Document | None, list[Problem]]:
     try:
-        root = yaml.compose(text, Loader=_LOADER)
+        root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -149,8 +164,8 @@ def _plain(error: yaml.MarkedYAMLError, text: str, line: int, column: int) -> st
         return "unknown anchor: the alias names nothing defined above it"
     if "expected a single document" in str(error.context):
         return "has more than one YAML document: remove the `---`"
-    if "exceeded max depth" in fault.lower():
-        return "is nested too deeply"
+    if "levels deep" in fault:
+        return fault
     context = f" ({error.context})" if error.context else ""
     return f"not valid YAML: {fault}{context}"
 
@@ -159,7 +174,7 @@ def _convert(file: str, root: MappingNode) -> tuple[Document | None, list[Proble
     measure = _Size(file)
     try:
         measure.of(root, 0)
-    except _TooMuch as stop:
+    except _TooMuchError as stop:
         return None, [stop.problem]
     if measure.expanded[id(root)] - len(measure.expanded) > _ALIAS_LIMIT:
         return None, [_problem(file, root, f"its aliases stand for more than {_ALIAS_LIMIT:,} values")]
@@ -168,7 +183,7 @@ def _convert(file: str, root: MappingNode) -> tuple[Document | None, list[Proble
     return Document(file, root, data), values.problems
 
 
-class _TooMuch(Exception):
+class _TooMuchError(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
@@ -189,9 +204,9 @@ class _Size:
         if known is not None:
             return known
         if id(node) in self._open:
-            raise _TooMuch(_problem(self.file, node, "an alias refers to what contains it"))
+            raise _TooMuchError(_problem(self.file, node, "an alias refers to what contains it"))
         if depth > _DEPTH_LIMIT:
-            raise _TooMuch(_problem(self.file, node, f"is nested more than {_DEPTH_LIMIT} levels deep"))
+            raise _TooMuchError(_problem(self.file, node, f"is nested more than {_DEPTH_LIMIT} levels deep"))
         self._open.add(id(node))
         children = node.value if isinstance(node, SequenceNode) else [part for pair in node.value for part in pair]
         total = 1 + sum(self.of(child, depth + 1) for child in children)

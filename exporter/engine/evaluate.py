@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from time import perf_counter
-from typing import Literal
 
 from exporter.catalog.labels import Engine, Outcome, Tier
 from exporter.engine.cancel import Cancel
@@ -37,14 +36,6 @@ _TIERS = (Tier.METADATA, Tier.PARTIALS, Tier.SCAN, Tier.JOB, Tier.HISTORY)
 
 
 @dataclass(frozen=True)
-class EngineSettings:
-    """`choice` for tables that do not say; `native_max_bytes` bounds what `auto` reads natively."""
-
-    choice: Literal["auto", "native", "spark"] = "auto"
-    native_max_bytes: int = 8 * 2**30
-
-
-@dataclass(frozen=True)
 class Explained:
     """How the measurements of one table would be made; `failure` when the table cannot even be opened."""
 
@@ -56,10 +47,17 @@ class Explained:
 
 
 class Evaluator:
-    """Evaluates tables; `tables` are all configured ones, by name, for checks that read several."""
+    """Evaluates tables; `tables` are all configured ones, by name, for checks that read several.
 
-    def __init__(self, tables: Mapping[str, TableSpec], workers: NativeWorkers, spark: SparkRuntime, settings: EngineSettings) -> None:
-        self.tables, self.workers, self.spark, self.settings = tables, workers, spark, settings
+    `choice` forces one engine for all tables. Otherwise a table's own choice holds, or both engines are tried
+    and `native_max_bytes` bounds what is read natively.
+    """
+
+    def __init__(
+        self, tables: Mapping[str, TableSpec], workers: NativeWorkers, spark: SparkRuntime, choice: Engine | None = None, native_max_bytes: int = 8 * 2**30
+    ) -> None:
+        self.tables, self.workers, self.spark = tables, workers, spark
+        self.choice, self.native_max_bytes = choice, native_max_bytes
 
     def evaluate(self, table: TableSpec, checks: Sequence[CheckSpec], past: Past, now: datetime, cancel: Cancel) -> Evaluation:
         """Runs the given checks of a table once; what fails is a result, not an exception."""
@@ -139,22 +137,22 @@ class _Run:
             try:
                 return self.evaluator.workers.open(spec, self.cancel)
             except EngineError as error:
-                if error.failure.reason not in (Reason.INTERNAL, Reason.UNSUPPORTED) or self.choice(spec) == "native":
+                if error.failure.reason not in (Reason.INTERNAL, Reason.UNSUPPORTED) or self.choice(spec) is Engine.NATIVE:
                     raise
         return open_with_spark(self.evaluator.spark, spec, self.cancel)
 
-    def choice(self, spec: TableSpec) -> str:
-        """The engine that is asked for."""
-        return spec.engine.value if spec.engine else self.evaluator.settings.choice
+    def choice(self, spec: TableSpec) -> Engine | None:
+        """The one engine that is asked for, or None for both."""
+        return self.evaluator.choice or spec.engine
 
     def sources(self, snapshot: Snapshot) -> list[Source]:
         """Metadata, then the allowed engines, cheapest first."""
         choice = self.choice(snapshot.spec)
-        bound = self.evaluator.settings.native_max_bytes if choice == "auto" else None
+        bound = self.evaluator.native_max_bytes if choice is None else None
         sources: list[Source] = [Metadata()]
-        if choice in ("auto", "native"):
+        if choice is not Engine.SPARK:
             sources.append(NativeSource(self.evaluator.workers, self.open, self.now, bound))
-        if choice in ("auto", "spark"):
+        if choice is not Engine.NATIVE:
             sources.append(self._spark)
         return sources
 

@@ -9,7 +9,6 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.engine.cancel import Cancel
@@ -70,20 +69,11 @@ _REASONS: tuple[tuple[str, Reason], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class SparkSettings:
-    """Where Spark is: `remote` (Spark Connect, `sc://…`) or `master`; `conf` may hold secrets."""
-
-    master: str = "local[2]"
-    remote: str | None = None
-    conf: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
 class SparkRuntime:
-    """Owns the session of the process."""
+    """Owns the session of the process; `remote` is Spark Connect (`sc://…`), `conf` may hold secrets."""
 
-    def __init__(self, settings: SparkSettings, session: Any = None) -> None:
-        self.settings = settings
+    def __init__(self, master: str = "local[2]", remote: str | None = None, conf: Mapping[str, str] | None = None, session: Any = None) -> None:
+        self.master, self.remote, self.conf = master, remote, dict(conf or {})
         self._given, self._session = session, session
         self._lock = threading.Lock()
 
@@ -105,9 +95,9 @@ class SparkRuntime:
         try:
             from pyspark.sql import SparkSession
 
-            if self.settings.remote:
-                builder = SparkSession.builder.remote(self.settings.remote)
-                for key, value in {**({} if "://" in self.settings.remote else self._local_conf()), **self.settings.conf}.items():
+            if self.remote:
+                builder = SparkSession.builder.remote(self.remote)
+                for key, value in {**({} if "://" in self.remote else self._local_conf()), **self.conf}.items():
                     builder = builder.config(key, value)
                 session = builder.getOrCreate()
                 session.conf.set("spark.sql.session.timeZone", "UTC")
@@ -115,8 +105,8 @@ class SparkRuntime:
             if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
                 text = "no Java was found, and Spark needs one; install Java 17 (a JRE is enough) or set JAVA_HOME"
                 raise EngineError(Reason.SPARK_UNAVAILABLE, text)
-            builder = SparkSession.builder.master(self.settings.master).appName("dq-exporter")
-            for key, value in {**self._local_conf(), **self.settings.conf}.items():
+            builder = SparkSession.builder.master(self.master).appName("dq-exporter")
+            for key, value in {**self._local_conf(), **self.conf}.items():
                 builder = builder.config(key, value)
             session = builder.getOrCreate()
             session.sparkContext.setLogLevel("ERROR")
@@ -129,7 +119,7 @@ class SparkRuntime:
 
     def _local_conf(self) -> dict[str, str]:
         conf = {**_LOCAL, **_DELTA}
-        if not {"spark.jars", "spark.jars.packages"} & set(self.settings.conf):
+        if not {"spark.jars", "spark.jars.packages"} & set(self.conf):
             conf["spark.jars.packages"] = delta_package()
         return conf
 

@@ -38,11 +38,13 @@ def aggregate(wanted: Measurement, dialect: Dialect) -> str:
     if base in ("float", "double"):
         conditions.append(dialect.finite(sql))
         sql = f"CAST({sql} AS DOUBLE)"
-    elif wanted.kind is Measure.SUM and base in INTEGERS:
+    elif wanted.kind in (Measure.SUM, Measure.AVG) and base in INTEGERS:
         sql = f"CAST({sql} AS DECIMAL(38,0))"  # a bigint sum overflows on Spark and wraps silently on DataFusion
-    elif wanted.kind in (Measure.AVG, Measure.STDDEV):
+    elif wanted.kind is Measure.STDDEV:
         sql = f"CAST({sql} AS DOUBLE)"
     value = f"CASE WHEN {' AND '.join(conditions)} THEN {sql} END" if conditions else sql
+    if wanted.kind is Measure.AVG and base not in ("float", "double"):  # exact, and rounded once
+        return f"CAST(sum({value}) AS DOUBLE) / nullif(count({value}), 0)"
     return f"{'stddev_samp' if wanted.kind is Measure.STDDEV else wanted.kind.value}({value})"
 
 

@@ -36,9 +36,14 @@ def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
+def _number(value: float) -> str:
+    text: str = floatToGoString(value)  # type: ignore[no-untyped-call]
+    return text
+
+
 def _line(name: str, labels: Iterable[tuple[str, str]], value: float) -> str:
     shown = ",".join(f'{label}="{_escape(text)}"' for label, text in labels)
-    return f"{name}{{{shown}}} {floatToGoString(value)}\n" if shown else f"{name} {floatToGoString(value)}\n"
+    return f"{name}{{{shown}}} {_number(value)}\n" if shown else f"{name} {_number(value)}\n"
 
 
 def _header(name: str, kind: str, text: str, unit: str, openmetrics: bool) -> bytes:
@@ -76,7 +81,7 @@ def _histogram(metric: Metric, counters: Mapping[CounterKey, float]) -> tuple[by
         labels = list(zip(names, values, strict=True))
         for bound in (*metric.buckets, math.inf):
             count = counters.get((metric.name + series.BUCKET, (*values, repr(bound))), 0.0)
-            lines.append(_line(metric.name + series.BUCKET, [*labels, ("le", floatToGoString(bound))], count))
+            lines.append(_line(metric.name + series.BUCKET, [*labels, ("le", _number(bound))], count))
         lines.append(_line(metric.name + series.SUM, labels, counters.get((metric.name + series.SUM, values), 0.0)))
         lines.append(_line(metric.name + series.COUNT, labels, counters[metric.name + series.COUNT, values]))
     return _bytes("".join(lines)), len(lines)
@@ -203,7 +208,7 @@ class Publisher:
             return
         try:
             self._persist(owed)
-        except Exception as error:  # a counter must not break what it counts, least of all failures of the store
+        except Exception as error:  # noqa: BLE001 - a counter must not break what it counts, least of all failures of the store
             _LOG.warning("counters were not stored and will be with the next: %s", error)
             with self._lock:
                 for key, amount in owed.items():
@@ -253,7 +258,7 @@ class Publisher:
             counters = dict(self._counters[None])
         try:
             values |= self.live() if self.live else {}
-        except Exception:  # the scrape goes on without these gauges
+        except Exception:  # noqa: BLE001 - the scrape goes on without these gauges
             _LOG.exception("the live gauges could not be read")
         parts = []
         for metric in _OWN_METRICS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from exporter.catalog import labels as lb
@@ -156,11 +156,12 @@ def series_bounds(specs: Sequence[TableSpec]) -> dict[Metric, int]:
     engines and to have every gauge that any check type publishes for its table, and every histogram all tiers.
     """
     checks = sum(len(spec.checks) for spec in specs)
-    subjects: Callable[[Metric], int] = (
-        lambda metric: (  # noqa: E731
-            checks if metric.labels[:2] == _BY_CHECK else len(specs) if metric.labels[:1] == (lb.TABLE,) else 1
-        )
-    )
+
+    def subjects(metric: Metric) -> int:
+        if metric.labels[:2] == _BY_CHECK:
+            return checks
+        return len(specs) if metric.labels[:1] == (lb.TABLE,) else 1
+
     return {metric: subjects(metric) * metric.series_bound() for metric in m.all_metrics()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -46,10 +46,10 @@ def _check_row(result: CheckResult) -> dict[str, object]:
     return row
 
 
-def _put(connection: sa.Connection, table: sa.Table, key: dict[str, str], row: dict[str, object]) -> None:
+def _put(connection: sa.Connection, table: sa.Table, key: Mapping[str, str], row: Mapping[str, object]) -> None:
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(table).values({**key, **row})
-    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=row))
+    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=dict(row)))
 
 
 def restore(connection: sa.Connection, specs: Iterable[TableSpec]) -> list[StoredTable]:

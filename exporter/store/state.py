@@ -42,7 +42,7 @@ class StoredTable:
 
     spec: TableSpec
     checks: Mapping[str, CheckState] = field(default_factory=dict)
-    facts: TableFacts = TableFacts()
+    facts: TableFacts = field(default_factory=TableFacts)
     engine: Engine | None = None
     started_at: datetime | None = None
     duration: float | None = None

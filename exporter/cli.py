@@ -1,0 +1,309 @@
+"""The command line: where the parts are put together."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, NoReturn
+
+import typer
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from exporter import __version__, demo as demo_tables, doctor as doctoring, report
+from exporter.catalog.labels import Outcome, Severity
+from exporter.config import Config, ConfigError, json_schema, load
+from exporter.daemon import Exporter, Parts, TooManySeries, check_cardinality, utc_now
+from exporter.engine.cancel import Cancel
+from exporter.engine.evaluate import Explained
+from exporter.logs import set_up
+from exporter.model import Evaluation, TableSpec
+from exporter.publish.series import series_bounds
+from exporter.store import StoreError
+from exporter.web import WebConfigError, WebSettings
+
+app = typer.Typer(
+    name="dq-exporter", help="Tells Prometheus whether data can be trusted right now.", no_args_is_help=True, add_completion=False,
+    pretty_exceptions_enable=False,
+)  # fmt: skip
+_SEVERITIES = list(reversed(Severity))
+FINE, FAILED, TROUBLE = 0, 1, 2
+
+
+class CheckFormat(StrEnum):
+    """How `check` prints."""
+
+    TABLE = "table"
+    JSON = "json"
+    JUNIT = "junit"
+
+
+class TextFormat(StrEnum):
+    """How `validate` and `explain` print."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class EngineChoice(StrEnum):
+    """Which engine `check` may use."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    SPARK = "spark"
+
+
+ConfigOption = Annotated[Path, typer.Option("-c", "--config", envvar="DQ_EXPORTER_CONFIG", help="a file, a directory of *.yml, or a glob")]
+Tables = Annotated[list[str] | None, typer.Argument(help="names of tables; all without any", metavar="[TABLE]...")]
+DEFAULT_CONFIG = Path("dq-exporter.yml")
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(TROUBLE)
+
+
+def _load(path: Path) -> Config:
+    try:
+        config = load(path, os.environ)
+    except ConfigError as error:
+        _fail("\n".join(str(problem) for problem in error.problems))
+    set_up(config.log.level, config.log.format, config.secrets)
+    return config
+
+
+def _select(config: Config, names: Sequence[str] | None) -> list[TableSpec]:
+    known = {table.name: table for table in config.tables}
+    if unknown := [name for name in names or () if name not in known]:
+        _fail(f"no table {', '.join(unknown)} is configured; there are: {', '.join(sorted(known))}")
+    return [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
+
+
+@contextmanager
+def _parts(config: Config, **options: object) -> Iterator[Parts]:
+    try:
+        parts = Parts.build(config, **options)  # type: ignore[arg-type]
+    except StoreError as error:
+        _fail(str(error))
+    try:
+        yield parts
+    finally:
+        parts.close()
+
+
+@app.callback(invoke_without_command=True)
+def _main(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
+    if version:
+        typer.echo(f"dq-exporter {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: dq-exporter run -c dq-exporter.yml --web.listen-address 0.0.0.0:9818")
+def run(
+    config: ConfigOption = DEFAULT_CONFIG,
+    listen: Annotated[str | None, typer.Option("--web.listen-address", metavar="HOST:PORT")] = None,
+    web_config: Annotated[Path | None, typer.Option("--web.config.file", help="TLS and users, in Prometheus's format")] = None,
+) -> None:
+    """Runs the exporter until SIGTERM; SIGHUP or POST /-/reload takes on a changed configuration."""
+    settings = _load(config)
+    try:
+        web = WebSettings.of(listen or settings.web.listen_address, web_config, settings.web.token)
+        with _parts(settings) as parts:
+            exporter = Exporter(config, parts, web)
+            exporter.handle_signals()
+            exporter.start()
+            try:
+                exporter.wait()
+            finally:
+                exporter.stop()
+    except (WebConfigError, TooManySeries) as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"cannot listen on {listen or settings.web.listen_address}: {error.strerror or error}; choose another with --web.listen-address")
+
+
+@app.command(epilog="Example: dq-exporter check sales.orders --format junit --fail-on high > dq.xml")
+def check(
+    tables: Tables = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: Annotated[CheckFormat, typer.Option("--format")] = CheckFormat.TABLE,
+    fail_on: Annotated[Severity, typer.Option("--fail-on", help="only failing checks of at least this severity exit 1")] = Severity.LOW,
+    engine: Annotated[EngineChoice, typer.Option("--engine")] = EngineChoice.AUTO,
+    no_store: Annotated[bool, typer.Option("--no-store", help="neither use nor update the store")] = False,
+) -> None:
+    """Evaluates now, once: for CI and for a pipeline's last task."""
+    settings = _load(config)
+    if settings.log.level == "info":
+        set_up("error", settings.log.format, settings.secrets)
+    chosen = _select(settings, tables)
+    started, at = perf_counter(), utc_now()
+    with _parts(settings, keep=not no_store, engine=report.ENGINES[engine]) as parts:
+        evaluations = _evaluate(parts, chosen)
+    seconds = perf_counter() - started
+    if output is CheckFormat.JSON:
+        typer.echo(json.dumps(report.check_json(evaluations, at, seconds), ensure_ascii=False, indent=2))
+    elif output is CheckFormat.JUNIT:
+        typer.echo(report.check_junit(evaluations, seconds))
+    else:
+        Console(width=None if sys.stdout.isatty() else 200).print(report.check_table(evaluations))
+    raise typer.Exit(_exit_code(evaluations, fail_on))
+
+
+def _evaluate(parts: Parts, tables: Sequence[TableSpec]) -> list[Evaluation]:
+    """All checks of the tables, a few tables at a time, with progress on a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+
+    def one(table: TableSpec) -> Evaluation:
+        cancel = Cancel(max(spec.timeout for spec in table.checks))
+        try:
+            return parts.runner.run(table, table.checks, cancel)
+        finally:
+            cancel.close()
+            progress.advance(task)
+
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("evaluating", total=len(tables))
+        with ThreadPoolExecutor(parts.config.scheduler.workers) as pool:
+            return list(pool.map(one, [table for table in tables if table.checks]))
+
+
+def _exit_code(evaluations: Sequence[Evaluation], fail_on: Severity) -> int:
+    results = [result for evaluation in evaluations for result in evaluation.results]
+    if any(result.verdict.outcome is Outcome.ERROR for result in results):
+        return TROUBLE
+    loud = _SEVERITIES[_SEVERITIES.index(fail_on) :]
+    return FAILED if any(result.verdict.outcome is Outcome.FAIL and result.spec.severity in loud for result in results) else FINE
+
+
+@app.command(epilog="Example: dq-exporter validate -c conf.d --print")
+def validate(
+    config: ConfigOption = DEFAULT_CONFIG,
+    show: Annotated[bool, typer.Option("--print", help="the effective configuration, secrets masked")] = False,
+    output: Annotated[TextFormat, typer.Option("--format")] = TextFormat.TEXT,
+) -> None:
+    """Every problem of the configuration at once, as file:line:column: message."""
+    try:
+        settings = load(config, os.environ)
+    except ConfigError as error:
+        if output is TextFormat.JSON:
+            fields = ("file", "line", "column", "message")
+            typer.echo(json.dumps({"problems": [{name: getattr(problem, name) for name in fields} for problem in error.problems]}, indent=2))
+        else:
+            typer.echo("\n".join(str(problem) for problem in error.problems))
+        raise typer.Exit(TROUBLE) from None
+    bounds = series_bounds(settings.tables)
+    total, checks = sum(bounds.values()), sum(len(table.checks) for table in settings.tables)
+    if output is TextFormat.JSON:
+        largest = {metric.name: count for metric, count in sorted(bounds.items(), key=lambda item: -item[1])}
+        shown = {"problems": [], "tables": len(settings.tables), "checks": checks, "series_bound": total, "series_bound_by_metric": largest}
+        typer.echo(json.dumps(shown | ({"effective": settings.effective()} if show else {}), indent=2, default=str))
+    elif show:
+        typer.echo(yaml.safe_dump(settings.effective(), sort_keys=False, allow_unicode=True))
+    else:
+        typer.echo(f"{len(settings.tables):,} tables, {checks:,} checks, at most {total:,} series (web.max_series: {settings.web.max_series:,})")
+    try:
+        check_cardinality(settings)
+    except TooManySeries as error:
+        _fail(str(error))
+
+
+@app.command(epilog="Example: dq-exporter explain sales.orders")
+def explain(
+    tables: Tables = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: Annotated[TextFormat, typer.Option("--format")] = TextFormat.TEXT,
+) -> None:
+    """Per check: what is measured, by which tier and engine, what is read, and why nothing cheaper is exact."""
+    settings = _load(config)
+    explained: list[Explained] = []
+    with _parts(settings, keep=False) as parts:
+        for table in _select(settings, tables):
+            cancel = Cancel(max((spec.timeout for spec in table.checks), default=settings.defaults.timeout))
+            explained.append(parts.evaluator.explain(table, utc_now(), cancel))
+            cancel.close()
+    if output is TextFormat.JSON:
+        typer.echo(json.dumps(report.explain_json(explained), ensure_ascii=False, indent=2))
+    else:
+        typer.echo(report.explain_text(explained))
+    raise typer.Exit(TROUBLE if any(one.failure for one in explained) else FINE)
+
+
+@app.command(epilog="Example: dq-exporter schema > dq-exporter.schema.json")
+def schema() -> None:
+    """The JSON Schema of the configuration file, for editors."""
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@app.command(epilog="Example: dq-exporter doctor -c dq-exporter.yml")
+def doctor(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Looks whether everything that the configuration needs is there: one line each, with the mend."""
+    settings, sound = _load(config), True
+    for finding in doctoring.examine(settings):
+        sound &= finding.ok
+        typer.echo(f"{'ok  ' if finding.ok else 'MISS'}  {finding.what}: {finding.seen}" + (f"\n      {finding.mend}" if finding.mend else ""))
+    raise typer.Exit(FINE if sound else TROUBLE)
+
+
+@app.command(epilog="Example: dq-exporter demo --dir demo && dq-exporter check -c demo/dq-exporter.yml")
+def demo(
+    directory: Annotated[Path, typer.Option("--dir", help="where the tables, the configuration and expected.json go")] = Path("dq-demo"),
+    serve: Annotated[bool, typer.Option("--run", help="also run the exporter on them, until Ctrl-C")] = False,
+    once: Annotated[bool, typer.Option("--once", help="with --run: stop after the first round")] = False,
+    listen: Annotated[str, typer.Option("--web.listen-address", metavar="HOST:PORT")] = "127.0.0.1:9818",
+) -> None:
+    """Writes small Delta tables with planted defects, a configuration for them, and the expected verdicts."""
+    try:
+        path = demo_tables.write(directory)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        _fail(str(error))
+    typer.echo(f"wrote {directory}/: Delta tables with planted defects, {path.name} and expected.json")
+    if serve:
+        _run_demo(path, listen, once)
+
+
+def _run_demo(path: Path, listen: str, once: bool) -> None:
+    settings = _load(path)
+    set_up("warning", settings.log.format, settings.secrets)
+    console, waiting, seen = Console(width=None if sys.stdout.isatty() else 200), {table.name for table in settings.tables}, list[Evaluation]()
+
+    def evaluated(evaluation: Evaluation) -> None:
+        if evaluation.table.name in waiting:
+            waiting.discard(evaluation.table.name)
+            seen.append(evaluation)
+            still = f"; waiting for {', '.join(sorted(waiting))}" if waiting else ""
+            typer.echo(f"evaluated {evaluation.table.name} in {evaluation.duration:.1f}s{still}", err=True)
+
+    with _parts(settings) as parts:
+        try:
+            exporter = Exporter(path, parts, WebSettings.of(listen), evaluated)
+        except OSError as error:
+            _fail(f"cannot listen on {listen}: {error.strerror or error}; choose another with --web.listen-address")
+        exporter.handle_signals()
+        exporter.start()
+        try:
+            exporter.wait(until=lambda: not waiting)
+            console.print(report.check_table(sorted(seen, key=lambda evaluation: evaluation.table.name)))
+            typer.echo(f"\nstatus page  {exporter.server.url}/\nmetrics      {exporter.server.url}/metrics\nconfigured by {path}")
+            if not once:
+                typer.echo("Ctrl-C ends it")
+                exporter.wait()
+        finally:
+            exporter.stop()
+
+
+def main() -> None:
+    """Entry point of `dq-exporter`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

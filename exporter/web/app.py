@@ -1,0 +1,112 @@
+"""The HTTP endpoints of the exporter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse
+
+from exporter.catalog.labels import Outcome
+from exporter.publish.encoding import accepts_gzip
+from exporter.publish.prometheus import Publisher
+from exporter.web import pages
+from exporter.web.security import Guard
+from exporter.web.status import to_json, view
+from exporter.web.webconfig import WebConfig
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """How the exporter serves: `config` is the file of TLS and users; `token` protects endpoints that write."""
+
+    listen_address: str = "127.0.0.1:9818"
+    config: WebConfig | None = None
+    token: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, listen_address: str, config_file: Path | None = None, token: str | None = None) -> WebSettings:
+        """The settings with the web.config.file read. Raises WebConfigError."""
+        return cls(listen_address, WebConfig(config_file) if config_file else None, token)
+
+
+class ReloadOutcome(Protocol):
+    """What came of reading the configuration again."""
+
+    @property
+    def ok(self) -> bool:
+        """True when the new configuration is in use."""
+
+    @property
+    def problems(self) -> Sequence[object]:
+        """Why it is not, one per problem."""
+
+
+class Runs(Protocol):
+    """What the table page asks the store for."""
+
+    def sparkline(self, table: str, limit: int = 60) -> dict[str, list[tuple[datetime, Outcome, float | None]]]:
+        """The last runs of each check of a table, oldest first."""
+
+
+def create_app(
+    publisher: Publisher,
+    store: Runs | None,
+    *,
+    on_reload: Callable[[], ReloadOutcome],
+    ready: Callable[[], bool],
+    web: WebSettings,
+    clock: Callable[[], datetime],
+) -> FastAPI:
+    """The application; without a store, table pages have no history. `clock` gives the aware present."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.add_middleware(Guard, config=web.config, token=web.token, policy=pages.POLICY)
+
+    @app.get("/metrics")
+    def metrics(request: Request) -> Response:
+        gzip = accepts_gzip(request.headers.get("accept-encoding", ""))
+        body, content_type, encoding = publisher.render(request.headers.get("accept", ""), gzip)
+        headers = {"Vary": "Accept, Accept-Encoding", "Content-Type": content_type}
+        if encoding:
+            headers["Content-Encoding"] = encoding
+        return Response(body, headers=headers)
+
+    @app.api_route("/-/healthy", methods=["GET", "HEAD"])
+    def healthy() -> Response:
+        return PlainTextResponse("dq-exporter is healthy\n")
+
+    @app.api_route("/-/ready", methods=["GET", "HEAD"])
+    def is_ready() -> Response:
+        if ready():
+            return PlainTextResponse("dq-exporter is ready\n")
+        return PlainTextResponse("dq-exporter is not ready yet\n", 503)
+
+    @app.api_route("/-/reload", methods=["POST", "PUT"])
+    def reload() -> Response:
+        outcome = on_reload()
+        if outcome.ok:
+            return PlainTextResponse("the new configuration is in use\n")
+        problems = "".join(f"{problem}\n" for problem in outcome.problems)
+        return PlainTextResponse(f"the new configuration is not used, the old one stays in use:\n{problems}", 500)
+
+    @app.get("/api/v1/status")
+    def status() -> dict[str, Any]:
+        """The JSON of the status page; its shape is that of `exporter.web.status.to_json`."""
+        return to_json(view(publisher.state(), clock()))
+
+    @app.get("/")
+    def home() -> Response:
+        return HTMLResponse(pages.home(view(publisher.state(), clock())))
+
+    @app.get("/tables/{name:path}")
+    def table(name: str) -> Response:
+        found = next((table for table in view(publisher.state(), clock()).tables if table.name == name), None)
+        if found is None:
+            return HTMLResponse(pages.missing(name), 404)
+        return HTMLResponse(pages.table(found, store.sparkline(name) if store else {}, clock()))
+
+    return app
