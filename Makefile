@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml $(VENV)/.created
 setup: $(STAMP) ## create .venv with everything
 
 demo: setup ## small tables with planted defects, checked and served; ONCE=1 checks once and ends
-	$(BIN)/python -m exporter.demo $(if $(ONCE),--once)
+	$(BIN)/dq-exporter demo --dir dq-demo --run $(if $(ONCE),--once)
 
 test: setup ## the whole test suite (ARGS="-k name" to choose)
 	$(BIN)/python -m pytest $(ARGS)

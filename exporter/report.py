@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from xml.etree import ElementTree
 
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from exporter.catalog.labels import Engine, Outcome
@@ -58,7 +58,7 @@ def _result_json(result: CheckResult) -> Json:
 
 def check_table(evaluations: Sequence[Evaluation]) -> Table:
     """The verdicts, worst first within each table."""
-    shown = Table("table", "check", "outcome", Text("value", justify="right"), "limit", "engine", "what was seen", box=None, header_style="bold", pad_edge=False)
+    shown = Table("table", "check", "outcome", Column("value", justify="right"), "limit", "engine", "what was seen", box=None, header_style="bold", pad_edge=False)
     for evaluation in evaluations:
         for result in sorted(evaluation.results, key=lambda result: _WORST_FIRST.index(result.verdict.outcome)):
             verdict = result.verdict

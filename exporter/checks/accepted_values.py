@@ -32,4 +32,4 @@ class AcceptedValues(MaxRows, ColumnCheck):
 
     def problem(self) -> str:
         shown = ", ".join(map(str, self.values[:5])) + (f" and {len(self.values) - 5} more" if len(self.values) > 5 else "")
-        return f"have a {self.column} other than {shown}"
+        return f"have {self.column} other than {shown}"

@@ -61,4 +61,4 @@ class Format(MaxRows, ColumnCheck):
         return {"other": Expression(f"NOT {Canonical.FULL_MATCH}({text(self.column)}, {quoted(FORMATS[self.form])})")}
 
     def problem(self) -> str:
-        return f"have a {self.column} that is no {self.form}"
+        return f"have {self.column} that is not {self.form}"

@@ -44,4 +44,4 @@ class Length(MaxFailedRows, ColumnCheck):
 
     def problem(self) -> str:
         bounds = [f"{word} {bound}" for word, bound in (("under", self.min), ("over", self.max)) if bound is not None]
-        return f"have a {self.column} of {' or '.join(bounds)} characters"
+        return f"have {self.column} of {' or '.join(bounds)} characters"

@@ -45,4 +45,4 @@ class Pattern(MaxRows, ColumnCheck):
         return {"other": Expression(f"NOT {Canonical.FULL_MATCH}({text(self.column)}, {quoted(self.regex)})")}
 
     def problem(self) -> str:
-        return f"have a {self.column} that does not match {self.regex}"
+        return f"have {self.column} that does not match {self.regex}"

@@ -47,4 +47,4 @@ class Range(MaxFailedRows, ColumnCheck):
 
     def problem(self) -> str:
         bounds = [f"{word} {bound}" for word, bound in (("below", self.min), ("above", self.max)) if bound is not None]
-        return f"have a {self.column} {' or '.join(bounds)}"
+        return f"have {self.column} {' or '.join(bounds)}"

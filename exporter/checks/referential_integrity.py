@@ -47,7 +47,7 @@ class ReferentialIntegrity(MaxRows):
         return {"key": any_of(f"{col(name)} IS NOT NULL" for name in self.key)}
 
     def problem(self) -> str:
-        return f"have a {', '.join(self.key)} that is not in {self.to}"
+        return f"have {', '.join(self.key)} that is not in {self.to}"
 
     def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
         parent = self.to_columns or self.key

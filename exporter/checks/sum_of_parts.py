@@ -54,4 +54,4 @@ class SumOfParts(MaxRows):
         return broken
 
     def problem(self) -> str:
-        return f"have a {self.total} that is not {' + '.join(self.parts)}" + (f" ± {self.tolerance}" if self.tolerance else "")
+        return f"have {self.total} that is not {' + '.join(self.parts)}" + (f" ± {self.tolerance}" if self.tolerance else "")

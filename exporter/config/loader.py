@@ -68,10 +68,7 @@ def _assemble(documents: list[Document], findings: Findings) -> Config | None:
     tables: list[Entry] = []
     for scope in scopes:
         tables += _tables(scope)
-    lists = [scope for scope in scopes if isinstance(scope.document.data.get("tables"), list)]
-    if not any(scope.document.data["tables"] for scope in lists) and not _has_bad_tables(scopes):
-        holder = lists[0].at("tables") if lists else scopes[0]
-        holder.report("tables is empty: list at least one table" if lists else '"tables" is required: list at least one table')
+    _check_there_are_tables(scopes)
     defaults = settings.get("defaults")
     weights = settings.get("weights")
     specs = resolve_tables(tables, defaults or DefaultsModel(), settings.get("engine"), weights or {})
@@ -81,8 +78,12 @@ def _assemble(documents: list[Document], findings: Findings) -> Config | None:
     return Config(tables=specs, files=files, secrets=frozenset(findings.secrets), **settings)
 
 
-def _has_bad_tables(scopes: list[Scope]) -> bool:
-    return any("tables" in s.document.data and not isinstance(s.document.data["tables"], list) for s in scopes)
+def _check_there_are_tables(scopes: list[Scope]) -> None:
+    given = [scope for scope in scopes if "tables" in scope.document.data]
+    if not given:
+        scopes[0].report('"tables" is required: list at least one table')
+    elif not any(scope.document.data["tables"] or isinstance(scope.document.data["tables"], dict) for scope in given):
+        given[0].report("tables is empty: list at least one table", "tables")
 
 
 def _check_keys(scopes: list[Scope]) -> None:

@@ -32,7 +32,7 @@ def resolve_tables(
     read = _check_references(by_name, checked)
     specs = []
     for name, entry in by_name.items():
-        if not entry.model.checks and name not in read:
+        if not entry.configured_checks and name not in read:
             entry.scope.report(f'table "{name}" has no checks, and no other table refers to it')
         _check_ids(name, checked[name])
         spec = _table(entry, checked[name], defaults, engine, weights)

@@ -38,13 +38,19 @@ def check_table_name(name: str) -> str:
     return name
 
 
+def _jdbc_url(url: str) -> str:
+    if not url.startswith("jdbc:"):
+        raise ValueError("a JDBC URL starts with jdbc:, such as jdbc:postgresql://db/shop")
+    return url
+
+
 class JdbcModel(Strict):
     """A table or query in a database, read by Spark; further keys are options of Spark's JDBC source."""
 
     model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
     __pydantic_extra__: dict[str, Scalar] = Field(init=False)
 
-    url: str = Field(pattern="^jdbc:", examples=["jdbc:postgresql://db/shop"])
+    url: Annotated[str, AfterValidator(_jdbc_url)] = Field(examples=["jdbc:postgresql://db/shop"])
     dbtable: Name | None = None
     query: Name | None = None
     user: str | None = None
@@ -96,6 +102,12 @@ class Entry:
     scope: Scope
     format: TableFormat
     path: str | None = None
+
+    @property
+    def configured_checks(self) -> bool:
+        """True when something stands under `checks`, valid or not."""
+        holder = (*self.scope.path, "checks")
+        return bool(self.model.checks) or ("checks" not in self.model.model_fields_set and self.scope.document.find(holder).path == holder)
 
 
 def entries(data: Any, scope: Scope) -> Iterator[Entry]:

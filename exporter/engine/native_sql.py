@@ -225,7 +225,7 @@ class NativeSql:
         kinds = {kind(left[1]), kind(right[1])}
         if kinds & set(_FLOATS) and kinds <= set(NUMBERS) and "decimal" not in kinds and "float" not in kinds:
             return f"(CAST({left[0]} AS DOUBLE) {operator} CAST({right[0]} AS DOUBLE))", "double"
-        if not kinds <= {*INTEGERS, "decimal"}:
+        if "decimal" not in kinds or not kinds <= {*INTEGERS, "decimal"}:  # Spark's integers overflow, where Arrow's wrap
             raise Unsupported(f"{operator} of {left[1]} and {right[1]}")
         (p1, s1), (p2, s2) = _exact_size(left[1]), _exact_size(right[1])
         if operator == "*":
@@ -236,10 +236,6 @@ class NativeSql:
         if precision > 38:
             raise Unsupported(f"{operator} that needs more than 38 digits")
         a, b = (f"CAST({sql} AS DECIMAL({p},{s}))" for (sql, _), (p, s) in zip((left, right), ((p1, s1), (p2, s2)), strict=True))
-        if "decimal" not in kinds:  # Spark overflows beyond the wider integer type; so does this cast
-            wider = max((left[1], right[1]), key=INTEGERS.index)
-            arrow = {"tinyint": "TINYINT", "smallint": "SMALLINT", "int": "INT", "bigint": "BIGINT"}[wider]
-            return f"CAST(({a} {operator} {b}) AS {arrow})", wider
         return f"CAST(({a} {operator} {b}) AS DECIMAL({precision},{scale}))", f"decimal({precision},{scale})"
 
     def _date_shift(self, node: exp.Expression) -> Sql:

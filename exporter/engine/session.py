@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from exporter.engine.cancel import Cancel
@@ -109,7 +110,6 @@ class SparkRuntime:
             for key, value in {**self._local_conf(), **self.conf}.items():
                 builder = builder.config(key, value)
             session = builder.getOrCreate()
-            session.sparkContext.setLogLevel("ERROR")
             return session
         except EngineError:
             raise
@@ -118,7 +118,8 @@ class SparkRuntime:
             raise EngineError(Reason.SPARK_UNAVAILABLE, text) from None
 
     def _local_conf(self) -> dict[str, str]:
-        conf = {**_LOCAL, **_DELTA}
+        log_settings = Path(__file__).with_name("log4j2.properties")
+        conf = {**_LOCAL, **_DELTA, "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log_settings}"}
         if not {"spark.jars", "spark.jars.packages"} & set(self.conf):
             conf["spark.jars.packages"] = delta_package()
         return conf

@@ -208,7 +208,7 @@ class Publisher:
             return
         try:
             self._persist(owed)
-        except Exception as error:  # noqa: BLE001 - a counter must not break what it counts, least of all failures of the store
+        except Exception as error:
             _LOG.warning("counters were not stored and will be with the next: %s", error)
             with self._lock:
                 for key, amount in owed.items():
@@ -258,12 +258,12 @@ class Publisher:
             counters = dict(self._counters[None])
         try:
             values |= self.live() if self.live else {}
-        except Exception:  # noqa: BLE001 - the scrape goes on without these gauges
+        except Exception:
             _LOG.exception("the live gauges could not be read")
         parts = []
         for metric in _OWN_METRICS:
             if metric.kind is Kind.COUNTER:
-                samples = {labels: 0.0 for labels in _closed_values(metric)}
+                samples = dict.fromkeys(_closed_values(metric), 0.0)
                 samples |= {labels: value for (name, labels), value in counters.items() if name == metric.name}
             else:
                 samples = {labels: value for (known, labels), value in values.items() if known == metric}

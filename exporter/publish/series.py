@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from exporter.catalog import labels as lb
 from exporter.catalog import metrics as m
@@ -30,7 +30,7 @@ _BY_CHECK = (lb.TABLE, lb.CHECK)
 
 def score_of(table: StoredTable) -> Score:
     """The score of a table as configured now; a check that was never run lowers the coverage."""
-    never = CheckState(NEVER_RUN, datetime.min)
+    never = CheckState(NEVER_RUN, datetime.min.replace(tzinfo=UTC))
     results, standing = [], {}
     for spec in table.spec.checks:
         state = table.checks.get(spec.id, never)

@@ -113,7 +113,7 @@ def _plain(value: Value) -> Any:
         case Duplicates():
             return {"duplicates": [value.rows, value.keys]}
         case Orphans():
-            return {"orphans": [value.rows, value.keys, value.parent_rows]}
+            return {"orphans": [value.rows, value.keys, value.parent_empty]}
         case Commit():
             return {"commit": [value.version, _time(value.at)]}
         case tuple() if value and isinstance(value[0], Column):

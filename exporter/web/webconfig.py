@@ -98,7 +98,9 @@ class WebModel(_Part):
             try:
                 bcrypt.checkpw(b"", hashed.encode())
             except ValueError:
-                raise ValueError(f"the password of {name} is not a bcrypt hash; make one with: htpasswd -nBC 10 NAME") from None
+                raise ValueError(
+                    f"the password of {name} is not a bcrypt hash; make one with: htpasswd -nBC 10 NAME"
+                ) from None
         return users
 
 
@@ -143,12 +145,14 @@ class WebConfig:
             try:
                 model = self._read()
                 if (model.tls_server_config is None) != (self._context is None):
-                    raise WebConfigError(f"{self._path}: TLS cannot be turned on or off while running; restart for that")
+                    raise WebConfigError(
+                        f"{self._path}: TLS cannot be turned on or off while running; restart for that"
+                    )
                 if model.tls_server_config and self._context:
                     self._load_tls(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), model.tls_server_config)  # a trial
                     self._load_tls(self._context, model.tls_server_config)
             except WebConfigError as error:
-                _LOG.error("the web configuration stays as it was: %s", error)  # noqa: TRY400 - the message says all
+                _LOG.error("the web configuration stays as it was: %s", error)
                 return False
             self._model, self._logins, self._stamp = model, {}, self._stamps(model)
             return True

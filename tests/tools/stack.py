@@ -21,6 +21,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / ".tools"
+_TEMPLATES = Path("/usr/share/prometheus/alertmanager")
 _OTHER_NAMES = {"alertmanager": "prometheus-alertmanager"}
 
 
@@ -99,9 +100,12 @@ def prometheus(config: Path, data: Path, *flags: str) -> Iterator[str]:
 @contextlib.contextmanager
 def alertmanager(config: Path, data: Path, *flags: str) -> Iterator[str]:
     """An Alertmanager with a configuration file and no cluster; its URL."""
+    program = find_binary("alertmanager")
+    if program.name in _OTHER_NAMES.values() and not _TEMPLATES.exists():  # Debian's build reads them from there only
+        lacking(f"{_TEMPLATES} (copy it from the directory of that name under .tools)")
     address = f"127.0.0.1:{free_port()}"
     argv = [
-        find_binary("alertmanager"), f"--config.file={config}", f"--storage.path={data}",
+        program, f"--config.file={config}", f"--storage.path={data}",
         f"--web.listen-address={address}", "--cluster.listen-address=", "--log.level=warn", *flags,
     ]  # fmt: skip
     with server(argv, f"http://{address}/-/ready", data.with_suffix(".log")):

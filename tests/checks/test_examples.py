@@ -1,0 +1,55 @@
+"""Every check type does what its own good and bad example say, on both engines."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporter.catalog.labels import Engine
+from exporter.checks import REGISTRY
+from exporter.checks.base import EXAMPLE_NOW, ConfiguredCheck, Example
+from exporter.model import Point
+from tests.conftest import Bench, write_delta
+
+NAMES = (
+    "row_count not_null unique primary_key range accepted_values pattern format length aggregate expression sum_of_parts "
+    "referential_integrity reconciliation schema schema_change freshness freshness_deadline partitions row_count_change query"
+).split()
+EXAMPLES = [pytest.param(cls, getattr(cls, which), id=f"{cls.type}-{which}") for cls in REGISTRY.values() for which in ("good", "bad")]
+
+
+def test_every_promised_type_is_there() -> None:
+    assert sorted(NAMES) == sorted(REGISTRY)
+
+
+@pytest.mark.parametrize("engine", [pytest.param(Engine.NATIVE), pytest.param(Engine.SPARK, marks=pytest.mark.spark)])
+@pytest.mark.parametrize(("cls", "example"), EXAMPLES)
+def test_example_gives_its_outcome(bench: Bench, cls: type[ConfiguredCheck], example: Example, engine: Engine) -> None:
+    others = [bench.delta(columns, rows, name=name) for name, (columns, rows) in example.others.items()]
+    table = bench.delta(example.columns, example.before if example.before is not None else example.rows, example.partitioned_by)
+    past: list[Point] = []
+    if example.before is not None:
+        first = bench.evaluate(table, {cls.type: example.body}, engine=engine, others=others)
+        past = [Point(EXAMPLE_NOW, first.facts.version, first.results[0].seen)]
+        write_delta(bench.directory / table.name, example.columns, example.rows, example.partitioned_by)
+    verdict = bench.evaluate(table, {cls.type: example.body}, engine=engine, others=others, past=past).results[0].verdict
+    assert verdict.outcome is example.outcome, verdict.message
+    assert example.value is None or verdict.value == example.value
+    assert example.failed_rows is None or verdict.failed_rows == example.failed_rows
+
+
+@pytest.mark.parametrize("cls", REGISTRY.values(), ids=lambda cls: cls.type)
+def test_every_type_explains_itself_and_has_a_dimension(cls: type[ConfiguredCheck]) -> None:
+    assert (cls.__doc__ or "").strip()
+    assert cls.dimension.value in cls.dimension
+
+
+@pytest.mark.parametrize(("cls", "example"), EXAMPLES)
+def test_no_type_passes_an_empty_table_by_accident(bench: Bench, cls: type[ConfiguredCheck], example: Example) -> None:
+    """Case 1: nothing to judge is skipped or judged as zero, never a pass of a bound that was not met."""
+    others = [bench.delta(columns, rows, name=name) for name, (columns, rows) in example.others.items()]
+    table = bench.delta(example.columns, (), example.partitioned_by)
+    verdict = bench.evaluate(table, {cls.type: example.body}, engine=Engine.NATIVE, others=others).results[0].verdict
+    if cls.type in ("schema", "query"):  # these judge without rows
+        return
+    assert verdict.outcome.value != "pass", verdict.message
+    assert verdict.message
