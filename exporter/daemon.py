@@ -134,13 +134,13 @@ class Exporter:
     def _run(self, table, checks, cancel) -> None:  # type: ignore[no-untyped-def]
         self.on_evaluated(self.parts.runner.run(table, checks, cancel))
 
-    def _live(self) -> dict[m.Metric, float]:
+    def _live(self) -> dict[tuple[m.Metric, tuple[str, ...]], float]:
         scheduler = self.scheduler
         return {
-            m.SCHEDULER_TABLES: scheduler.tables,
-            m.SCHEDULER_RUNNING: scheduler.running,
-            m.SCHEDULER_QUEUE: scheduler.queued,
-            m.SCHEDULER_LAG: scheduler.lag.total_seconds(),
+            (m.SCHEDULER_TABLES, ()): scheduler.tables,
+            (m.SCHEDULER_RUNNING, ()): scheduler.running,
+            (m.SCHEDULER_QUEUE, ()): scheduler.queued,
+            (m.SCHEDULER_LAG, ()): scheduler.lag.total_seconds(),
         }
 
     def _loaded(self, config: Config) -> None:

@@ -162,7 +162,7 @@ def with_unit(value: float, unit: str) -> str:
         return f"{value * 100:.4g}%"
     if unit == "seconds" and math.isfinite(value):
         return _duration(value)
-    return f"{_plain(value)} {unit}".strip()
+    return f"{_plain(value)} {unit.removesuffix('s') if value == 1 else unit}".strip()
 
 
 def limit(verdict: Verdict | None) -> str:

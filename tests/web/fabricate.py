@@ -25,7 +25,9 @@ NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def check(column: str = "email", severity: Severity = Severity.HIGH, name: str | None = None, **changes: str) -> CheckSpec:
+def check(
+    column: str = "email", severity: Severity = Severity.HIGH, name: str | None = None, **changes: str
+) -> CheckSpec:
     """A not_null check every 15 minutes."""
     rule = NotNull(column=column, name=name)
     return CheckSpec(
@@ -34,7 +36,9 @@ def check(column: str = "email", severity: Severity = Severity.HIGH, name: str |
     )  # fmt: skip
 
 
-def table(name: str = "sales.orders", *checks: CheckSpec, severity: Severity = Severity.HIGH, runbook: str = "") -> TableSpec:
+def table(
+    name: str = "sales.orders", *checks: CheckSpec, severity: Severity = Severity.HIGH, runbook: str = ""
+) -> TableSpec:
     """A Delta table."""
     return TableSpec(
         name, TableFormat.DELTA, path="/lake/" + name, owner="sales-data-team", team="sales", severity=severity,
