@@ -18,7 +18,9 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from exporter import __version__, demo as demo_tables, doctor as doctoring, report
+from exporter import __version__, report
+from exporter import demo as demo_tables
+from exporter import doctor as doctoring
 from exporter.catalog.labels import Outcome, Severity
 from exporter.config import Config, ConfigError, json_schema, load
 from exporter.daemon import Exporter, Parts, TooManySeries, check_cardinality, utc_now

@@ -21,8 +21,8 @@ from exporter.engine.evaluate import Evaluator
 from exporter.engine.native import NativeWorkers
 from exporter.engine.session import SparkRuntime
 from exporter.model import Evaluation
-from exporter.publish.series import series_bound
 from exporter.publish.prometheus import Publisher
+from exporter.publish.series import series_bound
 from exporter.runner import Runner
 from exporter.schedule import TableScheduler
 from exporter.store import Store, StoreError

@@ -55,7 +55,7 @@ class Expression:
     sql: str
 
     @property
-    def tree(self) -> exp.Expression:
+    def tree(self) -> exp.Expr:
         """The parsed tree; shared, so copy it before changing it."""
         return _parse_cached(self.sql)
 
@@ -70,7 +70,7 @@ class Query:
     sql: str
 
     @property
-    def tree(self) -> exp.Expression:
+    def tree(self) -> exp.Expr:
         """The parsed tree, in which `{table}` is the table `dq_table`; shared, so copy it before changing it."""
         return _parse_cached(self.sql.replace(TABLE_PLACEHOLDER, TABLE_ALIAS))
 
@@ -89,11 +89,11 @@ _HOST_FUNCTIONS = frozenset({"reflect", "try_reflect", "java_method", "raise_err
 
 
 @lru_cache(maxsize=65536)
-def _parse_cached(sql: str) -> exp.Expression:
+def _parse_cached(sql: str) -> exp.Expr:
     return _parse(sql)
 
 
-def _parse(sql: str) -> exp.Expression:
+def _parse(sql: str) -> exp.Expr:
     try:
         statements = sqlglot.parse(sql, dialect=DIALECT)
     except SqlglotError as error:

@@ -79,8 +79,8 @@ def check_junit(evaluations: Sequence[Evaluation], seconds: float) -> str:
         counts = {"failures": outcomes.count(Outcome.FAIL), "errors": outcomes.count(Outcome.ERROR)}
         counts["skipped"] = outcomes.count(Outcome.SKIPPED) + outcomes.count(Outcome.LEARNING)
         suite = ElementTree.SubElement(
-            root, "testsuite", name=_xml(evaluation.table.name), tests=str(len(outcomes)), time=f"{evaluation.duration:.3f}",
-            **{name: str(count) for name, count in counts.items()},
+            root, "testsuite",
+            {"name": _xml(evaluation.table.name), "tests": str(len(outcomes)), "time": f"{evaluation.duration:.3f}"} | {name: str(count) for name, count in counts.items()},
         )  # fmt: skip
         for result in evaluation.results:
             case = ElementTree.SubElement(suite, "testcase", classname=_xml(evaluation.table.name), name=_xml(result.spec.id))
@@ -94,7 +94,7 @@ def check_junit(evaluations: Sequence[Evaluation], seconds: float) -> str:
 
 def _xml(text: str) -> str:
     """`text` without the characters that XML cannot hold."""
-    return "".join(char if char in "\t\n" or ord(char) >= 32 and not 0xD800 <= ord(char) <= 0xDFFF and ord(char) not in (0xFFFE, 0xFFFF) else "�" for char in text)
+    return "".join(char if char in "\t\n" or (ord(char) >= 32 and not 0xD800 <= ord(char) <= 0xDFFF and ord(char) not in (0xFFFE, 0xFFFF)) else "�" for char in text)
 
 
 # --- explain ----------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ class Dimension(StrEnum):
 class Outcome(StrEnum):
     """What one evaluation of a check ended in; only pass, warn and fail are verdicts."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - an outcome, not a password
     WARN = "warn"
     FAIL = "fail"
     ERROR = "error"

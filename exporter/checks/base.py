@@ -5,7 +5,6 @@ Defining a subclass of `ConfiguredCheck` with a `type` registers it; nothing els
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -84,9 +83,8 @@ class ConfiguredCheck(Strict, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "type" in cls.__dict__ and not inspect.isabstract(cls):
-            if REGISTRY.setdefault(cls.type, cls).__qualname__ != cls.__qualname__:
-                raise TypeError(f"check type {cls.type} is defined twice")
+        if "type" in cls.__dict__ and REGISTRY.setdefault(cls.type, cls).__qualname__ != cls.__qualname__:
+            raise TypeError(f"check type {cls.type} is defined twice")
 
     @classmethod
     def expand(cls, body: Any) -> list[dict[str, Any]]:

@@ -1,7 +1,9 @@
 """`query`: the one value of a SELECT lies within bounds."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -32,10 +34,10 @@ class Query(ValueCheck):
         value = seen["value"]
         if value is None:
             return Verdict(Outcome.SKIPPED, "the query gave no value (null)", Reason.NO_VALUES)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "to_integral_value"):
+        if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
             return Verdict(Outcome.ERROR, f"the query gave {type(value).__name__}, not a number; select a number", Reason.RESULT)
         found = number(value)
         assert found is not None
-        if found != found:
+        if math.isnan(found):
             return Verdict(Outcome.SKIPPED, "the query gave NaN", Reason.NO_VALUES)
         return self.judge_value(found, "", f"the query gave {found:,.10g}")

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from exporter.catalog.labels import Dimension, Outcome
 from exporter.checks.base import Example, MaxRows, integer, rows_in
-from exporter.expression import Expression, col, any_of
+from exporter.expression import Expression, any_of, col
 from exporter.model import History, Measure, Measurement, Orphans, Reason, TableSpec, Value, Verdict
 
 _CUSTOMERS = {"customers": ({"id": "bigint"}, ((1,), (2,)))}

@@ -138,7 +138,7 @@ class _Inherited:
             return None
         return CheckSpec(
             id=check.id,
-            check=self._with_on_empty(check),
+            check=self._with_on_empty(check).in_zone(self._zone),
             severity=check.severity or self.severity,
             team=check.team if check.team is not None else self.team,
             owner=check.owner if check.owner is not None else self.owner,

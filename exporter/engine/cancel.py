@@ -12,7 +12,6 @@ from exporter.model import Reason
 from exporter.units import format_duration
 
 
-
 class Cancel:
     """Cancels at the timeout, or when `fire` is called; what runs registers how it is stopped."""
 

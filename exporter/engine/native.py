@@ -5,7 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError, TimeoutError as FutureTimeout
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -63,7 +64,7 @@ class NativeWorkers:
         """Ends the processes."""
         with self._lock:
             if self._pool is not None:
-                self._pool.stop()
+                self._pool.stop()  # type: ignore[no-untyped-call, unused-ignore]
                 self._pool.join()
                 self._pool = None
 
@@ -145,7 +146,7 @@ class NativeSource(SqlSource):
             where.append(condition)
         return f"SELECT {self._aggregate(value, sql)} AS value FROM t" + (f" WHERE {' AND '.join(where)}" if where else "")
 
-    def _aggregate(self, value: exp.Expression, sql: NativeSql) -> str:
+    def _aggregate(self, value: exp.Expr, sql: NativeSql) -> str:
         if isinstance(value, exp.Count):
             if isinstance(value.this, exp.Star):
                 return "count(1)"

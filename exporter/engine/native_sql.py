@@ -20,7 +20,7 @@ from exporter.model import Reason
 Sql = tuple[str, str]
 """DataFusion text and its Spark type."""
 
-_COMPARISONS: dict[type[exp.Expression], str] = {
+_COMPARISONS: dict[type[exp.Expr], str] = {
     exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=",
     exp.NullSafeEQ: "IS NOT DISTINCT FROM", exp.NullSafeNEQ: "IS DISTINCT FROM",
 }  # fmt: skip
@@ -67,7 +67,7 @@ class NativeSql:
             raise Unsupported(f"column of type {type_}")
         return identifier(path[0]) + "".join(f"[{text_literal(part)}]" for part in path[1:]), type_
 
-    def render(self, node: exp.Expression) -> Sql:
+    def render(self, node: exp.Expr) -> Sql:
         """One node of the tree. Raises Unsupported."""
         handler = _HANDLERS.get(type(node))
         if handler is not None:
@@ -77,10 +77,10 @@ class NativeSql:
         raise Unsupported(f"{node.key} ({node.sql(DIALECT)[:60]})")
 
     # --- leaves ---------------------------------------------------------------------------------------------
-    def _column(self, node: exp.Expression) -> Sql:
+    def _column(self, node: exp.Expr) -> Sql:
         return self._path(*resolve(self.snapshot, ".".join(part.name for part in node.parts)))  # type: ignore[attr-defined]
 
-    def _literal(self, node: exp.Expression) -> Sql:
+    def _literal(self, node: exp.Expr) -> Sql:
         if node.is_string:
             return text_literal(node.name), "string"
         if any(mark in node.name for mark in "eE"):
@@ -96,19 +96,19 @@ class NativeSql:
             return typed.text, "int" if abs(int(typed.text)) < 2**31 else "bigint"
         return typed.native(), f"decimal({typed.size[0]},{typed.size[1]})"
 
-    def _neg(self, node: exp.Expression) -> Sql:
+    def _neg(self, node: exp.Expr) -> Sql:
         if isinstance(node.this, exp.Literal) and not node.this.is_string:
             text = f"-{node.this.name}"
             return (Typed("double", text).native(), "double") if "e" in text.lower() else self._decimal(text)
         raise Unsupported("unary minus of a column")
 
-    def _boolean(self, node: exp.Expression) -> Sql:
+    def _boolean(self, node: exp.Expr) -> Sql:
         return str(node.this).upper(), "boolean"
 
-    def _null(self, node: exp.Expression) -> Sql:
+    def _null(self, node: exp.Expr) -> Sql:
         return "NULL", "null"
 
-    def _clock(self, node: exp.Expression) -> Sql:
+    def _clock(self, node: exp.Expr) -> Sql:
         if node.args.get("this") is not None:
             raise Unsupported("a clock function with an argument")
         if isinstance(node, exp.CurrentDate):
@@ -118,7 +118,7 @@ class NativeSql:
     def _date(self, day: date) -> Sql:
         return Typed("date", day.isoformat()).native(), "date"
 
-    def _typed_literal(self, node: exp.Expression) -> Sql:
+    def _typed_literal(self, node: exp.Expr) -> Sql:
         """DATE '…' and TIMESTAMP '…', which sqlglot reads as casts of a string."""
         to, value = node.args["to"], node.this
         name = to.sql(DIALECT).lower()
@@ -135,7 +135,7 @@ class NativeSql:
         raise Unsupported(f"cast of {type_} to {name}")
 
     # --- logic ----------------------------------------------------------------------------------------------
-    def _logical(self, node: exp.Expression) -> Sql:
+    def _logical(self, node: exp.Expr) -> Sql:
         word = "AND" if isinstance(node, exp.And) else "OR"
         sides = []  # flattened: a long chain would nest too deeply
         stack = [node]
@@ -147,20 +147,20 @@ class NativeSql:
                 sides.append(self._condition(part))
         return "(" + f" {word} ".join(sides) + ")", "boolean"
 
-    def _condition(self, node: exp.Expression) -> str:
+    def _condition(self, node: exp.Expr) -> str:
         sql, type_ = self.render(node)
         if type_ not in ("boolean", "null"):
             raise Unsupported(f"{type_} used as a condition")
         return sql
 
-    def _not(self, node: exp.Expression) -> Sql:
+    def _not(self, node: exp.Expr) -> Sql:
         return f"(NOT {self._condition(node.this)})", "boolean"
 
-    def _paren(self, node: exp.Expression) -> Sql:
+    def _paren(self, node: exp.Expr) -> Sql:
         sql, type_ = self.render(node.this)
         return f"({sql})", type_
 
-    def _is(self, node: exp.Expression) -> Sql:
+    def _is(self, node: exp.Expr) -> Sql:
         word = {exp.Null: "NULL"}.get(type(node.expression))
         if word is None and isinstance(node.expression, exp.Boolean):
             word = str(node.expression.this).upper()
@@ -169,22 +169,22 @@ class NativeSql:
             raise Unsupported(node.sql(DIALECT)[:60])
         return f"({self.render(node.this)[0]} IS NULL)", "boolean"
 
-    def _comparison(self, left: exp.Expression, operator: str, right: exp.Expression) -> Sql:
+    def _comparison(self, left: exp.Expr, operator: str, right: exp.Expr) -> Sql:
         (a, b), _ = self._same_type([self.render(left), self.render(right)], operator)
         return f"({a} {operator} {b})", "boolean"
 
-    def _between(self, node: exp.Expression) -> Sql:
+    def _between(self, node: exp.Expr) -> Sql:
         low, high = node.args["low"], node.args["high"]
         (x, a, b), _ = self._same_type([self.render(part) for part in (node.this, low, high)], "between")
         return f"({x} BETWEEN {a} AND {b})", "boolean"
 
-    def _in(self, node: exp.Expression) -> Sql:
+    def _in(self, node: exp.Expr) -> Sql:
         if node.args.get("query") or node.args.get("unnest") or node.args.get("field") or not node.expressions:
             raise Unsupported("IN with a subquery")
         (x, *values), _ = self._same_type([self.render(part) for part in (node.this, *node.expressions)], "in")
         return f"({x} IN ({', '.join(values)}))", "boolean"
 
-    def _like(self, node: exp.Expression) -> Sql:
+    def _like(self, node: exp.Expr) -> Sql:
         value, pattern = self.render(node.this), node.expression
         if value[1] != "string" or not isinstance(pattern, exp.Literal) or "\\" in pattern.name:
             raise Unsupported("LIKE other than of a string column with a plain literal")
@@ -217,7 +217,7 @@ class NativeSql:
         return [sql if type_ == "null" else f"CAST({sql} AS {wanted})" for sql, type_ in parts], wanted.lower()
 
     # --- arithmetic and functions -----------------------------------------------------------------------------
-    def _arithmetic(self, node: exp.Expression) -> Sql:
+    def _arithmetic(self, node: exp.Expr) -> Sql:
         if isinstance(node.expression, exp.Interval):
             return self._date_shift(node)
         operator = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*"}[type(node)]  # type: ignore[index]
@@ -238,7 +238,7 @@ class NativeSql:
         a, b = (f"CAST({sql} AS DECIMAL({p},{s}))" for (sql, _), (p, s) in zip((left, right), ((p1, s1), (p2, s2)), strict=True))
         return f"CAST(({a} {operator} {b}) AS DECIMAL({precision},{scale}))", f"decimal({precision},{scale})"
 
-    def _date_shift(self, node: exp.Expression) -> Sql:
+    def _date_shift(self, node: exp.Expr) -> Sql:
         """`current_date() - interval 7 days`, worked out here: Spark and Arrow count other intervals differently."""
         interval, sign = node.expression, 1 if isinstance(node, exp.Add) else -1
         unit = str(interval.args.get("unit") or "").rstrip("S").lower()
@@ -249,26 +249,26 @@ class NativeSql:
             raise Unsupported(node.sql(DIALECT)[:60]) from None
         return self._shifted(node.this, shift)
 
-    def _shifted(self, base: exp.Expression, shift: timedelta) -> Sql:
+    def _shifted(self, base: exp.Expr, shift: timedelta) -> Sql:
         if isinstance(base, exp.CurrentDate) and shift % timedelta(days=1) == timedelta(0):
             return self._date(self.now.date() + shift)
         if isinstance(base, exp.CurrentTimestamp):
             return instant_for("timestamp", "UTC", (self.now + shift).isoformat(), "").native(), "timestamp"
         raise Unsupported("date arithmetic on a column")
 
-    def _length(self, node: exp.Expression) -> Sql:
+    def _length(self, node: exp.Expr) -> Sql:
         sql, type_ = self.render(node.this)
         if type_ != "string":
             raise Unsupported(f"length of {type_}")
         return f"CAST(character_length({sql}) AS INT)", "int"
 
-    def _coalesce(self, node: exp.Expression) -> Sql:
+    def _coalesce(self, node: exp.Expr) -> Sql:
         parts, type_ = self._same_type([self.render(part) for part in (node.this, *node.expressions)], "coalesce")
         if type_ in _FLOATS:
             raise Unsupported("coalesce of floating-point numbers")
         return f"coalesce({', '.join(parts)})", type_
 
-    def _float_test(self, node: exp.Expression) -> Sql:
+    def _float_test(self, node: exp.Expr) -> Sql:
         return self._not_finite(self.render(node.this), infinite=False)
 
     def _not_finite(self, value: Sql, infinite: bool) -> Sql:
@@ -278,7 +278,7 @@ class NativeSql:
         tests = [f"isnan({sql})"] + ([f"abs({sql}) = CAST('Infinity' AS DOUBLE)"] if infinite else [])
         return f"coalesce({' OR '.join(tests)}, FALSE)", "boolean"
 
-    def _canonical(self, node: exp.Expression) -> Sql:
+    def _canonical(self, node: exp.Expr) -> Sql:
         name, arguments = node.name.lower(), node.expressions
         if name not in Canonical._value2member_map_:
             raise Unsupported(f"function {node.name}")
@@ -310,7 +310,7 @@ def _exact_size(type_: str) -> tuple[int, int]:
     return (integers[type_], 0) if type_ in integers else decimal_size(type_)
 
 
-_HANDLERS: dict[type[exp.Expression], Callable[[NativeSql, exp.Expression], Sql]] = {
+_HANDLERS: dict[type[exp.Expr], Callable[[NativeSql, exp.Expr], Sql]] = {
     exp.Column: NativeSql._column,
     exp.Literal: NativeSql._literal,
     exp.Neg: NativeSql._neg,

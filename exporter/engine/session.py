@@ -8,7 +8,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +109,7 @@ class SparkRuntime:
             builder = SparkSession.builder.master(self.master).appName("dq-exporter")
             for key, value in {**self._local_conf(), **self.conf}.items():
                 builder = builder.config(key, value)
-            session = builder.getOrCreate()
-            return session
+            return builder.getOrCreate()
         except EngineError:
             raise
         except Exception as error:
@@ -132,10 +131,8 @@ class SparkRuntime:
             with self._lock:
                 old, self._session = self._session, None
             if old is not None:
-                try:
+                with suppress(Exception):  # it is gone; stopping it only tidies what is left
                     old.stop()
-                except Exception:  # noqa: S110 — it is gone; stopping it only tidies what is left
-                    pass
         return gone
 
     def translate(self, error: BaseException) -> EngineError:

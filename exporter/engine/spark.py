@@ -86,9 +86,9 @@ class SparkSource(SqlSource):
             filtered = f" WHERE {to_spark(spec.filter, tables['t'])}" if spec.filter else ""
             scope[TABLE_ALIAS] = scope.pop("t") + filtered
         if sql.lstrip().upper().startswith("WITH"):
-            tree = exp.maybe_parse(sql, dialect=DIALECT)
+            tree: Any = exp.maybe_parse(sql, dialect=DIALECT)
             for name, body in reversed(scope.items()):
-                tree = tree.with_(name, body, dialect=DIALECT, append=True)  # type: ignore[attr-defined]
+                tree = tree.with_(name, body, dialect=DIALECT, append=True)
             own = tree.args.get("with_") or tree.args.get("with")
             own.set("expressions", own.expressions[-len(scope) :] + own.expressions[: -len(scope)])
             return str(tree.sql(DIALECT))

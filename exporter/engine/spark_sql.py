@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 from sqlglot.dialects.spark import Spark
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from exporter.engine.literals import instant_for, literal_for
 from exporter.engine.snapshot import EngineError, Snapshot, kind, missing_column

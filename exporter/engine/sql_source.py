@@ -49,9 +49,8 @@ class SqlSource(ABC):
     def run(self, sql: str, tables: Mapping[str, Snapshot], cancel: Cancel) -> Rows:
         """Rows of a statement over the named snapshots. Raises EngineError."""
 
-    def preflight(self, sql: str, tables: Mapping[str, Snapshot]) -> None:
-        """Analyses a statement without running it. Raises EngineError."""
-        return None
+    def preflight(self, sql: str, tables: Mapping[str, Snapshot]) -> None:  # noqa: B027 - nothing is a fine default
+        """Analyses a statement without running it; an engine that only plans by running does nothing. Raises EngineError."""
 
     # --- offering -----------------------------------------------------------------------------------------------
     def offer(self, snapshot: Snapshot, wanted: Sequence[Measurement]) -> Offer:

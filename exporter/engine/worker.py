@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from exporter.engine.snapshot import EngineError
@@ -94,8 +95,8 @@ def _open_delta(ref: TableRef) -> Opened:
     import pyarrow as pa
     from deltalake import DeltaTable
 
-    if "://" not in ref.path and not os.path.isdir(os.path.join(ref.path, "_delta_log")):
-        os.listdir(ref.path)  # tells permission from absence
+    if "://" not in ref.path and not Path(ref.path, "_delta_log").is_dir():
+        next(Path(ref.path).iterdir(), None)  # tells permission from absence
         raise EngineError(Reason.TABLE_NOT_FOUND, f"{ref.path} is no Delta table: it has no _delta_log; is `format` right?")
     table = DeltaTable(ref.path, version=ref.version, storage_options=dict(ref.storage) or None)
     fields = json.loads(table.schema().to_json())["fields"]
@@ -154,12 +155,12 @@ def _delta_type(type_: Any) -> str:
 def _open_parquet(ref: TableRef) -> Opened:
     import pyarrow.dataset as ds
 
-    os.stat(ref.path)
+    Path(ref.path).stat()  # tells permission from absence
     dataset = ds.dataset(ref.path, format="parquet", partitioning="hive", exclude_invalid_files=False, ignore_prefixes=["_", "."])
     files = list(dataset.get_fragments())
     schema = tuple(Column(field.name, _arrow_type(field.type), field.nullable) for field in dataset.schema)
     rows = sum(fragment.count_rows() for fragment in files)
-    size = sum(os.path.getsize(fragment.path) for fragment in files)
+    size = sum(Path(fragment.path).stat().st_size for fragment in files)
     return Opened(schema, None, rows, size, len(files), None, (), {}, False)
 
 
@@ -222,8 +223,8 @@ def _query(tables: Mapping[str, TableRef], sql: str, memory_bytes: int) -> list[
 
             dataset = ds.dataset(ref.path, format="parquet", partitioning="hive", exclude_invalid_files=False, ignore_prefixes=["_", "."])
             context.register_dataset(name, dataset)
-    rows = context.sql(sql).to_arrow_table().to_pylist()
-    return rows
+    found: list[dict[str, Any]] = context.sql(sql).to_arrow_table().to_pylist()
+    return found
 
 
 _MEMORY_TEXT = "the query needs more memory than engine.native_memory; raise it, or set `engine: spark` for the table"

@@ -99,7 +99,7 @@ def test_the_pages_open_without_a_console_error(native_demo: Path) -> None:
 
     chromium = stack.find_binary("chromium")
     port = stack.free_port()
-    flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync".split()
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
     with exporter(native_demo, port), sync_playwright() as play:
         url = f"http://127.0.0.1:{port}"
         until(lambda: evaluated(url, len(NATIVE_TABLES)))
