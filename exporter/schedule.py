@@ -22,7 +22,7 @@ Run = Callable[[TableSpec, list[CheckSpec], Cancel], Any]
 GiveUp = Callable[[TableSpec, list[CheckSpec], timedelta], None]
 _GRACE = timedelta(seconds=20)
 _TOGETHER = timedelta(seconds=1)
-"""Checks that fall due within this time of one another share a run."""
+"""Checks that fall due within this time (or a quarter of their interval) of one another share a run."""
 
 
 class _TableTrigger(BaseTrigger):  # type: ignore[misc]
@@ -36,7 +36,7 @@ class _TableTrigger(BaseTrigger):  # type: ignore[misc]
         """The next time; called again with the same arguments, it says the same."""
         if previous_fire_time is not None:
             for schedule, moment in self.next.items():
-                if moment <= previous_fire_time + _TOGETHER:
+                if moment <= previous_fire_time + min(_TOGETHER, schedule.interval / 4):
                     self.due.add(schedule)
                     upcoming = schedule.next_after(max(moment, now.astimezone(UTC) - schedule.interval))
                     spread = min(self.jitter, schedule.interval / 10) if schedule.cron else timedelta(0)
