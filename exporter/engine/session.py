@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -94,6 +95,7 @@ class SparkRuntime:
         logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # 5 KB for each error, told better by us
         logging.getLogger("pyspark").setLevel(logging.ERROR)
         try:
+            warnings.filterwarnings("ignore", category=FutureWarning, module="pyspark")  # on a pandas that we do not use
             from pyspark.sql import SparkSession
 
             if self.remote:

@@ -148,6 +148,8 @@ def seconds(amount: float | None) -> str:
     """`0.12 s`, `3m 4s`."""
     if amount is None:
         return "–"
+    if amount < 0.001:
+        return "<1 ms"
     return f"{amount:.2g} s" if amount < 10 else _duration(amount)
 
 
