@@ -149,9 +149,10 @@ def check(
     started, at = perf_counter(), utc_now()
     with _parts(settings, keep=not no_store, engine=report.ENGINES[engine]) as parts:
         evaluations = _evaluate(parts, chosen)
+        scores = {status.spec.name: status.score for status in parts.publisher.state()}
     seconds = perf_counter() - started
     if output is CheckFormat.JSON:
-        typer.echo(json.dumps(report.check_json(evaluations, at, seconds), ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(report.check_json(evaluations, scores, at, seconds), ensure_ascii=False, indent=2))
     elif output is CheckFormat.JUNIT:
         typer.echo(report.check_junit(evaluations, seconds))
     else:

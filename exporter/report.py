@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from xml.etree import ElementTree
@@ -14,7 +14,7 @@ from rich.text import Text
 from exporter.catalog.labels import Engine, Outcome
 from exporter.engine.evaluate import Explained
 from exporter.model import CheckResult, Evaluation, Json, Measurement
-from exporter.score import score
+from exporter.score import Score
 
 COLOURS = {
     Outcome.PASS: "green", Outcome.WARN: "yellow", Outcome.FAIL: "bold red", Outcome.ERROR: "magenta",
@@ -23,18 +23,17 @@ COLOURS = {
 _WORST_FIRST = (Outcome.FAIL, Outcome.ERROR, Outcome.WARN, Outcome.LEARNING, Outcome.SKIPPED, Outcome.PASS)
 
 
-def check_json(evaluations: Sequence[Evaluation], started_at: datetime, seconds: float) -> Json:
-    """The object that `check --format json` prints."""
+def check_json(evaluations: Sequence[Evaluation], scores: Mapping[str, Score], started_at: datetime, seconds: float) -> Json:
+    """The object that `check --format json` prints; `scores` by table, as they are published."""
     return {
         "version": 1,
         "started_at": started_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "duration_seconds": round(seconds, 3),
-        "tables": [_table_json(evaluation) for evaluation in evaluations],
+        "tables": [_table_json(evaluation, scores[evaluation.table.name]) for evaluation in evaluations],
     }
 
 
-def _table_json(evaluation: Evaluation) -> Json:
-    total = score(evaluation.results, evaluation.table.weights)
+def _table_json(evaluation: Evaluation, total: Score) -> Json:
     return {
         "table": evaluation.table.name,
         "engine": evaluation.engine.value if evaluation.engine else None,

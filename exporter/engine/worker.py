@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -153,15 +153,38 @@ def _delta_type(type_: Any) -> str:
 
 
 def _open_parquet(ref: TableRef) -> Opened:
-    import pyarrow.dataset as ds
-
     Path(ref.path).stat()  # tells permission from absence
-    dataset = ds.dataset(ref.path, format="parquet", partitioning="hive", exclude_invalid_files=False, ignore_prefixes=["_", "."])
+    dataset = _parquet(ref.path)
     files = list(dataset.get_fragments())
     schema = tuple(Column(field.name, _arrow_type(field.type), field.nullable) for field in dataset.schema)
     rows = sum(fragment.count_rows() for fragment in files)
     size = sum(Path(fragment.path).stat().st_size for fragment in files)
     return Opened(schema, None, rows, size, len(files), None, (), {}, False)
+
+
+def _parquet(path: str) -> Any:
+    """The files at a path, with hive partition columns typed as Spark types them: integers and dates, else text."""
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    def dataset(partitioning: Any) -> Any:
+        return ds.dataset(path, format="parquet", partitioning=partitioning, exclude_invalid_files=False, ignore_prefixes=["_", "."])
+
+    found = dataset("hive")
+    names = dict.fromkeys(key for fragment in found.get_fragments() for key in ds.get_partition_keys(fragment.partition_expression))
+    values = {name: {ds.get_partition_keys(fragment.partition_expression).get(name) for fragment in found.get_fragments()} for name in names}
+    dated = [name for name in names if all(value is None or _is_date(value) for value in values[name])]
+    if not dated:
+        return found
+    fields = [pa.field(name, pa.date32() if name in dated else found.schema.field(name).type) for name in names]
+    return dataset(ds.partitioning(pa.schema(fields), flavor="hive"))
+
+
+def _is_date(value: object) -> bool:
+    try:
+        return isinstance(value, str) and len(value) == 10 and date.fromisoformat(value) is not None
+    except ValueError:
+        return False
 
 
 def _arrow_type(type_: Any) -> str:
@@ -219,16 +242,14 @@ def _query(tables: Mapping[str, TableRef], sql: str, memory_bytes: int) -> list[
         if ref.format == "delta":
             context.register_table(name, _delta(ref.path, ref.version, ref.storage))
         else:
-            import pyarrow.dataset as ds
-
-            dataset = ds.dataset(ref.path, format="parquet", partitioning="hive", exclude_invalid_files=False, ignore_prefixes=["_", "."])
-            context.register_dataset(name, dataset)
+            context.register_dataset(name, _parquet(ref.path))
     found: list[dict[str, Any]] = context.sql(sql).to_arrow_table().to_pylist()
     return found
 
 
 _MEMORY_TEXT = "the query needs more memory than engine.native_memory; raise it, or set `engine: spark` for the table"
 _SIGNS: tuple[tuple[Reason, tuple[str, ...], str], ...] = (
+    (Reason.UNSUPPORTED, ("reader feature", "table feature", "unsupported reader", "reader version"), "{path} uses a Delta feature that only Spark reads"),
     (Reason.PERMISSION, ("permission denied", "access denied", "forbidden", "accessdenied", "403"), "may not be read; check the permissions of {path}"),
     (Reason.MEMORY, ("resources exhausted", "failed to allocate", "cannot allocate", "out of memory"), _MEMORY_TEXT),
     (Reason.OVERFLOW, ("overflow", "out of range", "can't cast value", "too large to store in a decimal"), "a number is too large for its type"),

@@ -209,3 +209,37 @@ def test_one_row_in_the_future_does_not_hide_that_a_table_is_stale(bench: Bench)
     assert verdict.outcome is Outcome.FAIL
     assert verdict.gauges[FUTURE_ROWS, ()] == 1
     assert verdict.gauges[FRESHNESS, ()] == 1768003200
+
+
+@pytest.mark.parametrize("engine", [Engine.NATIVE, pytest.param(Engine.SPARK, marks=pytest.mark.spark)])
+def test_hive_partitions_of_parquet_have_the_types_that_spark_gives_them(bench: Bench, engine: Engine) -> None:
+    import pyarrow.dataset as ds
+
+    path = bench.directory / "hive"
+    rows = pa.table({"x": [1, 2, 3], "day": ["2026-01-13", "2026-01-14", None], "shop": ["a", "b", "b"], "n": [1, 2, 3]})
+    ds.write_dataset(rows, path, format="parquet", partitioning=ds.partitioning(pa.schema([("day", pa.string()), ("shop", pa.string()), ("n", pa.int32())]), flavor="hive"))
+    table = TableSpec("hive", TableFormat.PARQUET, path=str(path))
+    checks = [
+        {"range": {"column": "day", "min": "2026-01-14"}}, {"range": {"column": "n", "max": 2}}, {"accepted_values": {"column": "shop", "values": ["a"]}},
+        {"partitions": {"column": "day", "lookback": "3d"}}, {"not_null": "day"}, {"row_count": {"min": 3, "max": 3}},
+    ]  # fmt: skip
+    seen = verdicts(bench.evaluate(table, *checks, engine=engine))
+    assert [verdict.value for verdict in seen.values()] == [1, 1, 2, 1, 1, 3], [verdict.message for verdict in seen.values()]
+
+
+@pytest.mark.spark
+def test_catalog_tables_and_jdbc_are_read_by_spark(bench: Bench) -> None:
+    session = bench.spark.session()
+    session.sql("CREATE OR REPLACE TEMP VIEW people AS SELECT * FROM VALUES (1, 'a'), (2, NULL) AS t(id, name)")
+    session.sql(f"CREATE TABLE IF NOT EXISTS shop_orders USING delta LOCATION '{bench.directory / 'orders'}' AS SELECT id FROM range(7)")
+    try:
+        catalog = bench.evaluate(TableSpec("orders", TableFormat.TABLE, identifier="shop_orders"), {"row_count": {"min": 1}}, {"freshness": {"source": "commit", "max_age": "999d"}})
+        assert {result.verdict.outcome for result in catalog.results} == {Outcome.PASS}, [result.verdict.message for result in catalog.results]
+        assert (catalog.results[0].verdict.value, catalog.facts.version) == (7, 0)
+    finally:
+        session.sql("DROP TABLE shop_orders")
+    derby = {"url": "jdbc:derby:memory:dq;create=true", "driver": "org.apache.derby.iapi.jdbc.AutoloadedDriver"}
+    session.table("people").write.format("jdbc").options(**derby, dbtable="people").mode("overwrite").save()
+    jdbc = TableSpec("people", TableFormat.JDBC, jdbc={**derby, "dbtable": "people"})
+    seen = verdicts(bench.evaluate(jdbc, {"row_count": {"min": 2}}, {"not_null": "name"}, {"unique": ["id"]}))
+    assert {name: verdict.value for name, verdict in seen.items()} == {"row_count": 2, "not_null_name": 1, "unique_id": 0}, [v.message for v in seen.values()]
