@@ -133,8 +133,7 @@ class SparkRuntime:
             with self._lock:
                 old, self._session = self._session, None
             if old is not None:
-                with suppress(Exception):  # it is gone; stopping it only tidies what is left
-                    old.stop()
+                _forget(old)
         return gone
 
     def translate(self, error: BaseException) -> EngineError:
@@ -176,6 +175,19 @@ class SparkRuntime:
             if self._session is not None and self._given is None:
                 self._session.stop()
             self._session = None
+
+
+def _forget(session: Any) -> None:
+    """Lets go of a dead session; of a dead JVM too, whose gateway pyspark would use for ever."""
+    with suppress(Exception):
+        session.stop()
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    gateway = SparkContext._gateway
+    if gateway is not None and gateway.proc.poll() is not None:
+        SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
+        SparkSession._instantiatedSession = None
 
 
 def delta_package() -> str:

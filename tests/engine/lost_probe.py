@@ -1,0 +1,35 @@
+"""Run as a process of its own, because it kills the JVM; prints the reasons of three evaluations."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from exporter.catalog.labels import Engine
+from exporter.engine.native import NativeWorkers
+from exporter.engine.session import SparkRuntime
+from tests.conftest import Bench
+
+
+def main(directory: Path) -> None:
+    """Evaluates before, just after and some time after the JVM was killed."""
+    bench = Bench(directory, NativeWorkers(), SparkRuntime())
+    table = bench.delta({"a": "int"}, [(1,), (None,)])
+    try:
+        for round_ in range(3):
+            if round_ == 1:
+                from pyspark import SparkContext
+
+                os.kill(SparkContext._gateway.proc.pid, signal.SIGKILL)
+                SparkContext._gateway.proc.wait()
+            verdict = bench.evaluate(table, {"not_null": "a"}, engine=Engine.SPARK).results[0].verdict
+            print("verdict", verdict.outcome, verdict.reason, verdict.message[:200])
+    finally:
+        bench.workers.close()
+        bench.spark.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
