@@ -250,7 +250,7 @@ def _query(tables: Mapping[str, TableRef], sql: str, memory_bytes: int) -> list[
 _MEMORY_TEXT = "the query needs more memory than engine.native_memory; raise it, or set `engine: spark` for the table"
 _SIGNS: tuple[tuple[Reason, tuple[str, ...], str], ...] = (
     (Reason.UNSUPPORTED, ("reader feature", "table feature", "unsupported reader", "reader version"), "{path} uses a Delta feature that only Spark reads"),
-    (Reason.PERMISSION, ("permission denied", "access denied", "forbidden", "accessdenied", "403"), "may not be read; check the permissions of {path}"),
+    (Reason.PERMISSION, ("permission denied", "access denied", "forbidden", "accessdenied"), "may not be read; check the permissions of {path}"),
     (Reason.MEMORY, ("resources exhausted", "failed to allocate", "cannot allocate", "out of memory"), _MEMORY_TEXT),
     (Reason.OVERFLOW, ("overflow", "out of range", "can't cast value", "too large to store in a decimal"), "a number is too large for its type"),
     (Reason.ARITHMETIC, ("divide by zero",), "a division by zero"),
@@ -268,7 +268,7 @@ def _translated(error: BaseException, path: str) -> EngineError:
         return EngineError(Reason.PERMISSION, f"{path} may not be read; check its permissions")
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return EngineError(Reason.TABLE_NOT_FOUND, f"there is no table at {path}; check the path")
-    low = text.lower()
+    low = " ".join(word for word in text.lower().split() if "/" not in word and ".parquet" not in word)  # names are no signs
     for reason, signs, message in _SIGNS:
         if any(sign in low for sign in signs):
             return EngineError(reason, f"{message.format(path=path)} ({text[:300]})")
