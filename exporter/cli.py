@@ -231,7 +231,7 @@ def explain(
     with _parts(settings, keep=False) as parts:
         for table in _select(settings, tables):
             cancel = Cancel(max((spec.timeout for spec in table.checks), default=settings.defaults.timeout))
-            explained.append(parts.evaluator.explain(table, utc_now(), cancel))
+            explained.append(parts.evaluator.explain(table, parts.runner.past, utc_now(), cancel))
             cancel.close()
     if output is TextFormat.JSON:
         typer.echo(json.dumps(report.explain_json(explained), ensure_ascii=False, indent=2))

@@ -20,6 +20,9 @@ from exporter.expression import Expression, Query
 from exporter.timetable import Schedule
 
 
+Json = dict[str, Any]
+
+
 class Reason(StrEnum):
     """Short stable tokens that say why there is no verdict."""
 
@@ -66,7 +69,12 @@ class Measure(StrEnum):
     ORPHANS = "orphans"
     SCHEMA = "schema"
     COMMIT = "commit"
+    COMMITS = "commits"
     PARTITIONS = "partitions"
+    BUCKETS = "buckets"
+    VALUES = "values"
+    QUANTILES = "quantiles"
+    OVERLAP = "overlap"
     QUERY = "query"
 
     @property
@@ -123,6 +131,50 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitInfo:
+    """What one commit did. `at` is in UTC; `operation` is Delta's, with `mode` for a WRITE.
+
+    `added` and `removed` are rows of the files that came and went, None when the log does not say; `partitions` are
+    those that got files, by value as in the log (one text for an unpartitioned table). `data` is False for
+    maintenance. `tag` is what the writer says identifies its run or batch, None when it says nothing.
+    """
+
+    version: int
+    at: datetime
+    operation: str
+    mode: str = ""
+    data: bool = True
+    added: int | None = None
+    removed: int | None = None
+    partitions: Mapping[str, int | None] = field(default_factory=dict, hash=False)
+    tag: str | None = None
+
+    @property
+    def appends(self) -> bool:
+        """True for a commit that only added rows to what was there."""
+        return self.data and self.operation in ("WRITE", "STREAMING UPDATE", "COPY INTO") and self.mode != "Overwrite" and not self.removed
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Rows by value of a column, in no order.
+
+    Dates and naive times are ISO text as stored; with `instants` they are slots of time in UTC.
+    """
+
+    rows: Mapping[str, int] = field(hash=False)
+    instants: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Keys that a load brought, and how many of them were there before it."""
+
+    keys: int
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why a measurement has no value. A failure is data: it never raises."""
 
@@ -131,8 +183,8 @@ class Failure:
 
 
 Value = (
-    None | bool | int | float | Decimal | str | date | datetime | Duplicates | Orphans | Commit
-    | tuple[Column, ...] | tuple[str, ...]
+    None | bool | int | float | Decimal | str | date | datetime | Duplicates | Orphans | Commit | Counts | Overlap
+    | tuple[Column, ...] | tuple[str, ...] | tuple[float, ...] | tuple[CommitInfo, ...]
 )
 
 
@@ -142,7 +194,10 @@ class Measurement:
 
     `columns` are written as in the configuration (`a.b` may be a column of that name or a nested field).
     `where` restricts the rows. `timezone` is the zone of a naive time column, so that MIN and MAX are instants. `of` names another configured table that is measured instead of the check's own.
-    `target` and `target_columns` name the parent of ORPHANS.
+    `target` and `target_columns` name the parent of ORPHANS. BUCKETS counts the rows from `since` on by value of a
+    column, times in slots of `slot` seconds; COMMITS lists those from `since` on. VALUES counts the `limit` most
+    frequent values. QUANTILES takes `quantiles` of a number, or of the seconds from the first of two times to the
+    second. OVERLAP compares the keys of the `versions` before and after a load.
     """
 
     kind: Measure
@@ -154,6 +209,11 @@ class Measurement:
     of: str | None = None
     target: str | None = None
     target_columns: tuple[str, ...] = ()
+    since: datetime | None = None
+    slot: int = 0
+    limit: int = 0
+    quantiles: tuple[float, ...] = ()
+    versions: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +226,21 @@ class Point:
     since: datetime | None = None
 
 
-History = Sequence[Point]
-"""Earlier points of one check, oldest first; the present one is never among them."""
+@dataclass(frozen=True, slots=True)
+class History:
+    """What one check may know of its past.
+
+    `points` are what it saw before, oldest first, for a check with a `history`; the present one is never among them.
+    `memory` is what its last verdict asked to be kept, None at first. `feedback` is what people said of its
+    buckets: `expected` or `bad`, by bucket as text.
+    """
+
+    points: Sequence[Point] = ()
+    memory: Json | None = None
+    feedback: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_HISTORY = History()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +249,8 @@ class Verdict:
 
     `value` is in `unit` (`rows`, `ratio`, `seconds`, `columns`, `partitions`, or "" for a plain number).
     `bounds` are the thresholds in the same unit. `gauges` are further values that the check publishes for its
-    table, keyed by catalogue metric and the values of the labels after `table`.
+    table, keyed by catalogue metric and the values of the labels after `table` (and `check`). `memory`, unless None, is kept
+    and given back as `History.memory`; JSON values only.
     """
 
     outcome: Outcome
@@ -189,6 +263,7 @@ class Verdict:
     evaluated_rows: int | None = None
     failed_rows: int | None = None
     gauges: Mapping[tuple[Metric, tuple[str, ...]], float] = field(default_factory=dict)
+    memory: Json | None = field(default=None, compare=False, repr=False)
 
 
 class Check(Protocol):
@@ -197,14 +272,19 @@ class Check(Protocol):
     type: ClassVar[str]
     dimension: ClassVar[Dimension]
     history: ClassVar[timedelta]
-    """How far back `judge` looks; zero when it needs no history."""
+    """How far back `judge` looks at what was seen; zero when it needs no points."""
+    learns: ClassVar[bool]
+    """True when it keeps a memory and listens to feedback."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns the check is about, as written."""
 
-    def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
+    def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
         """What the check wants to see, by a name of its own."""
+
+    def follow_up(self, seen: Mapping[str, Value], past: History, now: datetime) -> Mapping[str, Measurement]:
+        """What else it wants after a first look; nothing for most checks."""
 
     def judge(self, seen: Mapping[str, Value | Failure], past: History, now: datetime) -> Verdict:
         """The verdict on what was seen; `now` is aware."""
@@ -293,6 +373,3 @@ class Evaluation:
     tier_seconds: Mapping[Tier, float] = field(default_factory=dict)
     scans: tuple[Scan, ...] = ()
     timed_out: bool = False
-
-
-Json = dict[str, Any]

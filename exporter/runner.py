@@ -12,7 +12,7 @@ from exporter.catalog.labels import Outcome
 from exporter.catalog.metrics import STORE_ERRORS
 from exporter.engine.cancel import Cancel
 from exporter.engine.evaluate import Evaluator
-from exporter.model import CheckResult, CheckSpec, Evaluation, History, Reason, TableFacts, TableSpec, Verdict
+from exporter.model import NO_HISTORY, CheckResult, CheckSpec, Evaluation, History, Reason, TableFacts, TableSpec, Verdict
 from exporter.publish.prometheus import Publisher, increments_of
 from exporter.store import Store, StoreError
 from exporter.units import format_duration
@@ -28,7 +28,7 @@ class Runner:
 
     def run(self, table: TableSpec, checks: Sequence[CheckSpec], cancel: Cancel) -> Evaluation:
         """Evaluates the given checks of a table; the result is published only once it is stored."""
-        evaluation = self.evaluator.evaluate(table, checks, self._past, self.clock(), cancel)
+        evaluation = self.evaluator.evaluate(table, checks, self.past, self.clock(), cancel)
         self.record(evaluation)
         return evaluation
 
@@ -45,7 +45,7 @@ class Runner:
         increments = increments_of(evaluation)
         try:
             if self.store is not None:
-                self.store.save(evaluation, increments)
+                self.store.save(evaluation, increments, self.publisher.score_after(evaluation))
         except StoreError as error:
             self.publisher.count(STORE_ERRORS)
             log.error("result not stored", table=evaluation.table.name, run_id=evaluation.run_id, error=str(error))
@@ -68,5 +68,6 @@ class Runner:
             if result.verdict.outcome is Outcome.ERROR:
                 log.warning("not evaluated", table=evaluation.table.name, check=result.spec.id, reason=result.verdict.reason, message=result.verdict.message)
 
-    def _past(self, table: TableSpec, check: CheckSpec) -> History:
-        return self.store.past(table.name, check.id, self.clock() - check.check.history) if self.store else ()
+    def past(self, table: TableSpec, check: CheckSpec) -> History:
+        """What the store knows of a check."""
+        return self.store.history(table.name, check, self.clock()) if self.store else NO_HISTORY

@@ -84,15 +84,20 @@ def check_days(text: str) -> str:
     return text
 
 
-@lru_cache(maxsize=256)
-def _calendar(country: str, year: int) -> frozenset[date]:
+@lru_cache(maxsize=1024)
+def _calendar(country: str, year: int) -> dict[date, str]:
     code, _, subdivision = country.partition("-")
-    return frozenset(holiday_calendars.country_holidays(code, subdiv=subdivision or None, years=year))
+    return dict(holiday_calendars.country_holidays(code, subdiv=subdivision or None, years=year))
+
+
+def holiday_name(day: date, country: str) -> str | None:
+    """The name of a public holiday of `country`, an ISO 3166 code with an optional subdivision (`DE`, `US-CA`), else None."""
+    return _calendar(country.upper(), day.year).get(day)
 
 
 def is_holiday(day: date, country: str) -> bool:
-    """True on a public holiday of `country`, an ISO 3166 code with an optional subdivision (`DE`, `US-CA`)."""
-    return day in _calendar(country.upper(), day.year)
+    """True on a public holiday of `country`."""
+    return holiday_name(day, country) is not None
 
 
 def check_country(country: str) -> str:

@@ -21,7 +21,7 @@ from exporter.engine.evaluate import Evaluator
 from exporter.engine.native import NativeWorkers
 from exporter.engine.session import SparkRuntime
 from exporter.engine.snapshot import decimal_size, kind
-from exporter.model import CheckSpec, Evaluation, Point, TableSpec
+from exporter.model import NO_HISTORY, CheckSpec, Evaluation, History, TableSpec
 from exporter.timetable import Schedule
 from tests.tools import stack
 
@@ -90,7 +90,7 @@ class Bench:
 
     def evaluate(
         self, table: TableSpec, *items: Mapping[str, Any], engine: Engine | None = None, others: Sequence[TableSpec] = (),
-        now: datetime = EXAMPLE_NOW, past: Sequence[Point] = (), timeout: timedelta = timedelta(minutes=2),
+        now: datetime = EXAMPLE_NOW, past: History = NO_HISTORY, timeout: timedelta = timedelta(minutes=2),
     ) -> Evaluation:  # fmt: skip
         """One evaluation of the given checks."""
         evaluator = Evaluator({one.name: one for one in (table, *others)}, self.workers, self.spark, engine)

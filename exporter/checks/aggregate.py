@@ -28,7 +28,7 @@ class Aggregate(ValueCheck):
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 
-    def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
+    def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
         return {"evaluated": rows_in(self.filter), "value": Measurement(Measure(self.fn), (self.column,), self.filter)}
 
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:

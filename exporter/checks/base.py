@@ -64,6 +64,7 @@ class ConfiguredCheck(Strict, ABC):
     type: ClassVar[str] = ""
     dimension: ClassVar[Dimension]
     history: ClassVar[timedelta] = timedelta(0)
+    learns: ClassVar[bool] = False
     empty: ClassVar[Literal["pass", "fail", "skip", "judge"]] = "skip"
     """What no rows in scope mean unless `on_empty` says otherwise; `judge` leaves it to the check."""
     good: ClassVar[Example]
@@ -119,8 +120,12 @@ class ConfiguredCheck(Strict, ABC):
         return ()
 
     @abstractmethod
-    def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
+    def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
         """What the check wants to see, by a name of its own."""
+
+    def follow_up(self, seen: Mapping[str, Value], past: History, now: datetime) -> Mapping[str, Measurement]:
+        """What else it wants after a first look."""
+        return {}
 
     @abstractmethod
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
@@ -206,7 +211,7 @@ class RowCheck(ConfiguredCheck):
     def problem(self) -> str:
         """What is wrong with a failing row, after 'N rows …'."""
 
-    def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
+    def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
         broken = any_of(expression.sql for expression in self.violations(table).values())
         failed = Measurement(Measure.COUNT_WHERE, where=all_of(self.filter, broken))
         return {"evaluated": rows_in(self.filter), "failed": failed}

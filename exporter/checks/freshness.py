@@ -43,16 +43,16 @@ class FreshnessSource(ConfiguredCheck):
     def columns(self) -> tuple[str, ...]:
         return (self.column,) if self.column else ()
 
-    def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
+    def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
         column = self.column or (table.time_column if self.source in (None, "column") else None)
         if column is None:
             return {"latest": Measurement(Measure.COMMIT)}
         zone = (self.timezone or table.timezone).key
         instant = f"{Canonical.INSTANT}({col(column)}, {quoted(zone)}, {quoted((now + self.clock_tolerance).astimezone(UTC).isoformat())})"
-        past, future = Expression(f"{col(column)} <= {instant}"), Expression(f"{col(column)} > {instant}")
+        known, future = Expression(f"{col(column)} <= {instant}"), Expression(f"{col(column)} > {instant}")
         return {
             "evaluated": rows_in(self.filter),
-            "latest": Measurement(Measure.MAX, (column,), all_of(self.filter, past), timezone=zone),
+            "latest": Measurement(Measure.MAX, (column,), all_of(self.filter, known), timezone=zone),
             "future": Measurement(Measure.COUNT_WHERE, where=all_of(self.filter, future)),
         }
 

@@ -58,7 +58,7 @@ class Partitions(ConfiguredCheck):
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 
-    def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
+    def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
         return {"partitions": Measurement(Measure.PARTITIONS, (self.column,), self.filter)}
 
     def expected(self, now: datetime) -> list[str]:

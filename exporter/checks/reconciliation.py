@@ -58,7 +58,7 @@ class Reconciliation(ConfiguredCheck):
             return Measurement(Measure.ROWS, where=scope, of=of)
         return Measurement(Measure(match[1]), (match[2].strip("`"),), scope, of=of)
 
-    def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
+    def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
         sides = {f"{side} {text}": self._measurement(text, side == "theirs") for text in self.measures for side in ("ours", "theirs")}
         return {"evaluated": rows_in(self.filter), **sides}
 

@@ -49,7 +49,7 @@ class ReferentialIntegrity(MaxRows):
     def problem(self) -> str:
         return f"have {', '.join(self.key)} that is not in {self.to}"
 
-    def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
+    def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
         parent = self.to_columns or self.key
         return {
             "evaluated": rows_in(self.filter),

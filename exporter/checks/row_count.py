@@ -18,7 +18,7 @@ class RowCount(ValueCheck):
     good: ClassVar[Example] = Example({"min": 1}, {"id": "bigint"}, ((1,), (2,)), Outcome.PASS, 2)
     bad: ClassVar[Example] = Example({"min": 1}, {"id": "bigint"}, (), Outcome.FAIL, 0)
 
-    def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
+    def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
         return {"evaluated": rows_in(self.filter)}
 
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:

@@ -44,12 +44,12 @@ class RowCountChange(ConfiguredCheck):
             raise ValueError("give max_drop, max_growth or warn: without a limit the check can never fail")
         return self
 
-    def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
+    def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
         return {"evaluated": rows_in(self.filter)}
 
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
         rows = integer(seen["evaluated"])
-        before = _baseline([point for point in past if "evaluated" in point.seen], rows)
+        before = _baseline([point for point in past.points if "evaluated" in point.seen], rows)
         if before is None:
             return Verdict(Outcome.LEARNING, f"{rows:,} rows; there is no earlier version to compare with", Reason.HISTORY)
         earlier = integer(before.seen["evaluated"])

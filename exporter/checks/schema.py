@@ -46,7 +46,7 @@ class Schema(ConfiguredCheck):
     extra_columns: Literal["allow", "forbid"] = "allow"
     warn: _WarnExtra | None = None
 
-    def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
+    def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
         return {"schema": Measurement(Measure.SCHEMA)}
 
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:

@@ -36,11 +36,11 @@ class SchemaChange(ConfiguredCheck):
     accept_after: Duration = timedelta(days=1)
     fail_on: Literal["breaking", "any"] = "breaking"
 
-    def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
+    def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
         return {"schema": Measurement(Measure.SCHEMA)}
 
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
-        known = [point for point in past if "schema" in point.seen]
+        known = [point for point in past.points if "schema" in point.seen]
         accepted = [point for point in known if (point.since or point.at) <= now - self.accept_after]
         if not known:
             return Verdict(Outcome.LEARNING, "first look at the schema; later ones are compared with it", Reason.HISTORY)

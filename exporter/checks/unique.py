@@ -43,7 +43,7 @@ class Unique(MaxRows):
         nulls = " or have none" if self.nulls is Nulls.FAIL else ""
         return f"share their {', '.join(self.key)} with another row{nulls}"
 
-    def measurements(self, table: TableSpec, now: datetime) -> Mapping[str, Measurement]:
+    def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
         wanted = {
             "evaluated": rows_in(self.filter),
             "duplicates": Measurement(Measure.DUPLICATES, self.key, self.filter, nulls=self.nulls),

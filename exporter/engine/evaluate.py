@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from time import perf_counter
@@ -17,6 +17,7 @@ from exporter.engine.session import SparkRuntime
 from exporter.engine.snapshot import EngineError, Snapshot
 from exporter.engine.spark import SparkSource, open_with_spark
 from exporter.model import (
+    NO_HISTORY,
     CheckResult,
     CheckSpec,
     Evaluation,
@@ -61,61 +62,84 @@ class Evaluator:
 
     def evaluate(self, table: TableSpec, checks: Sequence[CheckSpec], past: Past, now: datetime, cancel: Cancel) -> Evaluation:
         """Runs the given checks of a table once; what fails is a result, not an exception."""
-        started, run = perf_counter(), _Run(self, now, cancel)
-        wanted, verdicts = _measurements(table, checks, now)
-        plans: dict[str | None, Plan] = {}
-        answers: list[Answers] = []
-        snapshot: Snapshot | None = None
-        failures: dict[str | None, Failure] = {}
+        started, run = perf_counter(), _Run(self, table, now, cancel)
+        jobs = [_Job(table, check, past, now) for check in checks]
         try:
-            for name, measurements in _by_table(wanted).items():
-                try:
-                    opened = run.open(name or table.name)
-                    snapshot = snapshot if name else opened
-                    plans[name] = plan(opened, [_own(one) for one in measurements], run.sources(opened))
-                    answers += [_tagged(source.answer(opened, offer, cancel), name) for source, offer in plans[name].steps]
-                except EngineError as error:
-                    failures[name] = error.failure
-                except Exception as error:  # a bug of ours must not end the process, nor pass for a verdict
-                    failures[name] = Failure(Reason.INTERNAL, f"{type(error).__name__}: {error}")
+            run.measure(one for job in jobs for one in job.wanted.values())
+            more = [one for job in jobs for one in job.follow_up(run)]
+            if more:
+                run.measure(more)
         finally:
             run.close()
-        seen = {one: value for answer in answers for one, value in answer.values.items()}
-        for check in checks:
-            if check.id not in verdicts:
-                values = {key: _seen(one, seen, plans, failures) for key, one in wanted[check.id].items()}
-                verdicts[check.id] = _judge(table, check, values, past, now)
-        results = tuple(_result(check, verdicts[check.id], wanted.get(check.id, {}), seen, plans, now) for check in checks)
-        scans = _scans(answers)
+        results = tuple(CheckResult(job.check, job.judge(run), job.tier(run), now, job.values(run)) for job in jobs)
+        facts, scans = run.facts(), _scans(run.answers)
         return Evaluation(
-            uuid.uuid4().hex[:12], table, now, perf_counter() - started, snapshot.facts if snapshot else TableFacts(), results,
-            scans[-1].engine if scans else None, _seconds(answers), scans, cancel.timed_out,
+            uuid.uuid4().hex[:12], table, now, perf_counter() - started, facts, results, scans[-1].engine if scans else None,
+            _seconds(run.answers), scans, cancel.timed_out,
         )  # fmt: skip
 
-    def explain(self, table: TableSpec, now: datetime, cancel: Cancel) -> Explained:
+    def explain(self, table: TableSpec, past: Past, now: datetime, cancel: Cancel) -> Explained:
         """The plan of all checks of a table; opens the table, reads no row."""
-        run = _Run(self, now, cancel)
-        wanted, _ = _measurements(table, table.checks, now)
-        plans: dict[str | None, Plan] = {}
+        run = _Run(self, table, now, cancel)
+        wanted = {check.id: _Job(table, check, past, now).wanted for check in table.checks}
         try:
             own = run.open(table.name)
-            for name, measurements in _by_table(wanted).items():
-                opened = run.open(name or table.name)
-                plans[name] = plan(opened, [_own(one) for one in measurements], run.sources(opened))
+            plans = {name: run.plan(name, measurements) for name, measurements in by_table(one for m in wanted.values() for one in m.values()).items()}
             return Explained(table, own, plans, wanted)
         except EngineError as error:
-            return Explained(table, None, plans, wanted, error.failure)
+            return Explained(table, None, {}, wanted, error.failure)
         finally:
             run.close()
 
 
 class _Run:
-    """What one evaluation holds: a snapshot per table, so that all its checks see the same versions."""
+    """What one evaluation holds: a snapshot per table, so that all its checks see the same versions; plans and answers."""
 
-    def __init__(self, evaluator: Evaluator, now: datetime, cancel: Cancel) -> None:
-        self.evaluator, self.now, self.cancel = evaluator, now, cancel
+    def __init__(self, evaluator: Evaluator, table: TableSpec, now: datetime, cancel: Cancel) -> None:
+        self.evaluator, self.table, self.now, self.cancel = evaluator, table, now, cancel
+        self.plans: dict[str | None, list[Plan]] = {}
+        self.answers: list[Answers] = []
+        self.seen: dict[Measurement, Value | Failure] = {}
+        self._failures: dict[str | None, Failure] = {}
         self._snapshots: dict[str, Snapshot | EngineError] = {}
         self._spark = SparkSource(evaluator.spark, self.open)
+
+    def plan(self, name: str | None, wanted: Sequence[Measurement]) -> Plan:
+        """The plan of measurements on one table; None is the run's own. Raises EngineError."""
+        snapshot = self.open(name or self.table.name)
+        made = plan(snapshot, [_own(one) for one in wanted], self.sources(snapshot))
+        self.plans.setdefault(name, []).append(made)
+        return made
+
+    def measure(self, wanted: Iterable[Measurement]) -> None:
+        """Plans and answers; what fails is a value, nothing is raised."""
+        for name, measurements in by_table(wanted).items():
+            try:
+                for source, offer in self.plan(name, measurements).steps:
+                    answers = source.answer(self.open(name or self.table.name), offer, self.cancel)
+                    self.answers.append(answers)
+                    self.seen |= {replace(one, of=name): value for one, value in answers.values.items()}
+            except EngineError as error:
+                self._failures[name] = error.failure
+            except Exception as error:  # a bug of ours must not end the process, nor pass for a verdict
+                self._failures[name] = Failure(Reason.INTERNAL, f"{type(error).__name__}: {error}")
+
+    def value(self, one: Measurement) -> Value | Failure:
+        """What was measured, or why nothing was."""
+        if one in self.seen:
+            return self.seen[one]
+        if one.of in self._failures:
+            return self._failures[one.of]
+        return next((plan.failures[_own(one)] for plan in self.plans.get(one.of, ()) if _own(one) in plan.failures), _NOTHING)
+
+    def tier(self, one: Measurement) -> Tier | None:
+        """The tier that answers a measurement."""
+        return next((tier for plan in self.plans.get(one.of, ()) if (tier := plan.tier(_own(one)))), None)
+
+    def facts(self) -> TableFacts:
+        """What metadata says of the run's own table."""
+        own = self._snapshots.get(self.table.name)
+        return own.facts if isinstance(own, Snapshot) else TableFacts()
 
     def open(self, name: str) -> Snapshot:
         """The snapshot of a configured table. Raises EngineError, the same one each time."""
@@ -161,63 +185,65 @@ class _Run:
         self._spark.close()
 
 
-def _measurements(
-    table: TableSpec, checks: Sequence[CheckSpec], now: datetime
-) -> tuple[dict[str, Mapping[str, Measurement]], dict[str, Verdict]]:
-    """What each check wants, and the verdicts of those that cannot even say it."""
-    wanted: dict[str, Mapping[str, Measurement]] = {}
-    verdicts: dict[str, Verdict] = {}
-    for check in checks:
+class _Job:
+    """One check in one evaluation: what it wants, then what it makes of it. A bug in it is its own error."""
+
+    def __init__(self, table: TableSpec, check: CheckSpec, past: Past, now: datetime) -> None:
+        self.check, self.now = check, now
+        self.past = NO_HISTORY
+        self.wanted: dict[str, Measurement] = {}
+        self._bug: Verdict | None = None
         try:
-            wanted[check.id] = check.check.measurements(table, now)
+            if check.check.history or check.check.learns:
+                self.past = past(table, check)
+            self.wanted |= check.check.measurements(table, self.past, now)
         except Exception as error:
-            verdicts[check.id] = Verdict(Outcome.ERROR, f"{type(error).__name__}: {error}", Reason.INTERNAL)
-    return wanted, verdicts
+            self._bug = _bug(error)
+
+    def follow_up(self, run: _Run) -> Iterable[Measurement]:
+        """What it still wants, once it has seen all that it wanted first."""
+        try:
+            more = {} if self._failed(run) or self._bug else self.check.check.follow_up(self.values(run), self.past, self.now)
+        except Exception as error:
+            self._bug, more = _bug(error), {}
+        self.wanted |= more
+        return more.values()
+
+    def judge(self, run: _Run) -> Verdict:
+        """The verdict on what was seen."""
+        try:
+            return self._bug or self.check.check.judge({key: run.value(one) for key, one in self.wanted.items()}, self.past, self.now)
+        except Exception as error:
+            return _bug(error)
+
+    def values(self, run: _Run) -> dict[str, Value]:
+        """What was seen, without what failed."""
+        return {key: value for key, one in self.wanted.items() if not isinstance(value := run.value(one), Failure)}
+
+    def tier(self, run: _Run) -> Tier | None:
+        """The dearest tier that it needed."""
+        tiers = [tier for one in self.wanted.values() if (tier := run.tier(one))]
+        return max(tiers, key=_TIERS.index) if tiers else None
+
+    def _failed(self, run: _Run) -> bool:
+        return any(isinstance(run.value(one), Failure) for one in self.wanted.values())
 
 
-def _by_table(wanted: Mapping[str, Mapping[str, Measurement]]) -> dict[str | None, list[Measurement]]:
+def _bug(error: Exception) -> Verdict:
+    return Verdict(Outcome.ERROR, f"{type(error).__name__}: {error}", Reason.TYPE if isinstance(error, TypeError) else Reason.INTERNAL)
+
+
+def by_table(wanted: Iterable[Measurement]) -> dict[str | None, list[Measurement]]:
     """Measurements by the table that they are made on; None, the check's own, comes first."""
     groups: dict[str | None, list[Measurement]] = {None: []}
-    for measurements in wanted.values():
-        for one in measurements.values():
-            groups.setdefault(one.of, []).append(one)
+    for one in wanted:
+        groups.setdefault(one.of, []).append(one)
     return groups
 
 
 def _own(one: Measurement) -> Measurement:
     """The measurement as its own table sees it."""
     return replace(one, of=None) if one.of else one
-
-
-def _tagged(answers: Answers, name: str | None) -> Answers:
-    """Answers keyed by the measurements as the checks named them."""
-    return Answers({replace(one, of=name): value for one, value in answers.values.items()}, answers.seconds, answers.scan)
-
-
-def _seen(
-    one: Measurement, seen: Mapping[Measurement, Value | Failure], plans: Mapping[str | None, Plan], failures: Mapping[str | None, Failure]
-) -> Value | Failure:
-    if one in seen:
-        return seen[one]
-    if one.of in failures:
-        return failures[one.of]
-    return plans[one.of].failures[_own(one)]
-
-
-def _judge(table: TableSpec, check: CheckSpec, values: Mapping[str, Value | Failure], past: Past, now: datetime) -> Verdict:
-    try:
-        return check.check.judge(values, past(table, check) if check.check.history else (), now)
-    except Exception as error:
-        return Verdict(Outcome.ERROR, f"{type(error).__name__}: {error}", Reason.TYPE if isinstance(error, TypeError) else Reason.INTERNAL)
-
-
-def _result(
-    check: CheckSpec, verdict: Verdict, wanted: Mapping[str, Measurement], seen: Mapping[Measurement, Value | Failure],
-    plans: Mapping[str | None, Plan], now: datetime,
-) -> CheckResult:  # fmt: skip
-    tiers = [tier for one in wanted.values() if one.of in plans and (tier := plans[one.of].tier(_own(one)))]
-    values = {key: value for key, one in wanted.items() if not isinstance(value := seen.get(one, _NOTHING), Failure)}
-    return CheckResult(check, verdict, max(tiers, key=_TIERS.index) if tiers else None, now, values)
 
 
 _NOTHING = Failure(Reason.INTERNAL, "not measured")

@@ -196,6 +196,12 @@ class Publisher:
                 self._tables[name] = before.after(evaluation).configured(before.spec)
                 self._render(name)
 
+    def score_after(self, evaluation: Evaluation) -> Score | None:
+        """The score that a table will have once the evaluation is published; None when it is no longer configured."""
+        with self._lock:
+            before = self._tables.get(evaluation.table.name)
+        return series.score_of(before.after(evaluation).configured(before.spec)) if before else None
+
     def count(self, metric: Metric, label_values: tuple[str, ...] = (), by: float = 1) -> None:
         """Adds to a counter of the process, at once; it is stored too, later if the store fails now."""
         increment = {(metric.name, label_values): float(by)}

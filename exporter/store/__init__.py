@@ -1,6 +1,7 @@
 """Durable state: last results, history and counters in one SQL database."""
 
+from exporter.store.learned import Remark
 from exporter.store.state import CheckState, CounterKey, StoredTable
 from exporter.store.store import Store, StoreError
 
-__all__ = ["CheckState", "CounterKey", "Store", "StoreError", "StoredTable"]
+__all__ = ["CheckState", "CounterKey", "Remark", "Store", "StoreError", "StoredTable"]

@@ -27,10 +27,10 @@ def save(connection: sa.Connection, evaluation: Evaluation) -> None:
         "duration": evaluation.duration,
         "cost": encode_cost(evaluation),
     }
-    _put(connection, table_state, {"table_name": evaluation.table.name}, row)
+    put(connection, table_state, {"table_name": evaluation.table.name}, row)
     for result in evaluation.results:
         key = {"table_name": evaluation.table.name, "check_id": result.spec.id}
-        _put(connection, check_state, key, _check_row(result))
+        put(connection, check_state, key, _check_row(result))
 
 
 def _check_row(result: CheckResult) -> dict[str, object]:
@@ -46,7 +46,8 @@ def _check_row(result: CheckResult) -> dict[str, object]:
     return row
 
 
-def _put(connection: sa.Connection, table: sa.Table, key: Mapping[str, str], row: Mapping[str, object]) -> None:
+def put(connection: sa.Connection, table: sa.Table, key: Mapping[str, object], row: Mapping[str, object]) -> None:
+    """Inserts a row, or replaces the one with its key."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(table).values({**key, **row})
     connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=dict(row)))

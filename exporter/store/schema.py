@@ -100,3 +100,36 @@ counter = sa.Table(
     sa.Column("value", sa.Double, nullable=False),
 )
 """Counters of the exposition; `labels` is a JSON list of the label values."""
+
+memory = sa.Table(
+    "dq_memory",
+    metadata,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("check_id", sa.Text, primary_key=True),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+"""What a check that learns asked to be kept, as deflated JSON."""
+
+feedback = sa.Table(
+    "dq_feedback",
+    metadata,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("check_id", sa.Text, primary_key=True),
+    sa.Column("bucket", sa.Text, primary_key=True),
+    sa.Column("says", sa.Text, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+)
+"""What people said of a bucket: `expected` or `bad`; the last word counts."""
+
+score = sa.Table(
+    "dq_score",
+    metadata,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("at", Instant, primary_key=True),
+    sa.Column("ratio", sa.Double),
+    sa.Column("coverage", sa.Double, nullable=False),
+    sa.Column("dimensions", sa.Text, nullable=False),
+)
+"""The score of a table from `at` on; a row per change. `dimensions` is JSON: {dimension: [ratio, coverage]}."""

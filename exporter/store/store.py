@@ -18,8 +18,10 @@ from alembic.util import CommandError
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from exporter.catalog.labels import Outcome
-from exporter.model import Evaluation, Point, TableSpec
-from exporter.store import counters, history, results
+from exporter.model import CheckSpec, Evaluation, History, Point, TableSpec
+from exporter.score import Score
+from exporter.store import counters, history, learned, results
+from exporter.store.learned import Remark
 from exporter.store.state import CounterKey, StoredTable
 
 _BUSY_SECONDS = 30
@@ -60,12 +62,15 @@ class Store:
             raise
         return store
 
-    def save(self, evaluation: Evaluation, increments: Mapping[CounterKey, float]) -> None:
-        """Stores an evaluation and adds to counters, both or neither."""
+    def save(self, evaluation: Evaluation, increments: Mapping[CounterKey, float], score: Score | None = None) -> None:
+        """Stores an evaluation with the table's score after it and adds to counters, all or nothing."""
         with self._transaction() as connection:
             results.save(connection, evaluation)
             history.save(connection, evaluation)
+            learned.save(connection, evaluation)
             counters.add(connection, increments)
+            if score is not None:
+                learned.save_score(connection, evaluation.table.name, evaluation.started_at, score)
 
     def add(self, increments: Mapping[CounterKey, float]) -> None:
         """Adds to counters outside an evaluation."""
@@ -82,6 +87,26 @@ class Store:
         with self._reading() as connection:
             return history.past(connection, table, check, since)
 
+    def history(self, table: str, check: CheckSpec, now: datetime) -> History:
+        """Everything that a check may know of its past."""
+        kind = check.check
+        with self._reading() as connection:
+            return History(
+                history.past(connection, table, check.id, now - kind.history) if kind.history else (),
+                learned.recall(connection, table, check.id) if kind.learns else None,
+                learned.remarks(connection, table, check.id) if kind.learns else {},
+            )
+
+    def remark(self, said: Remark) -> None:
+        """Keeps what a person said of a bucket."""
+        with self._transaction() as connection:
+            learned.remark(connection, said)
+
+    def scores(self, table: str, since: datetime) -> list[tuple[datetime, Score]]:
+        """How the score of a table went from `since` on, oldest first; each holds until the next."""
+        with self._reading() as connection:
+            return learned.scores(connection, table, since)
+
     def restore(self, specs: Iterable[TableSpec]) -> list[StoredTable]:
         """The last state of every configured table; what is no longer configured is left out but not deleted."""
         with self._reading() as connection:
@@ -95,7 +120,7 @@ class Store:
     def prune(self, before: datetime) -> int:
         """Deletes history that ended before `before`, never the newest of a check; returns the rows deleted."""
         with self._transaction() as connection:
-            return history.prune(connection, before)
+            return history.prune(connection, before) + learned.prune_scores(connection, before)
 
     def close(self) -> None:
         """Closes all connections."""

@@ -7,7 +7,7 @@ import pytest
 from exporter.catalog.labels import Engine
 from exporter.checks import REGISTRY
 from exporter.checks.base import EXAMPLE_NOW, ConfiguredCheck, Example
-from exporter.model import Point
+from exporter.model import NO_HISTORY, History, Point
 from tests.conftest import Bench, write_delta
 
 NAMES = ["row_count", "not_null", "unique", "primary_key", "range", "accepted_values", "pattern", "format", "length", "aggregate", "expression", "sum_of_parts", "referential_integrity", "reconciliation", "schema", "schema_change", "freshness", "freshness_deadline", "partitions", "row_count_change", "query"]
@@ -23,10 +23,10 @@ def test_every_promised_type_is_there() -> None:
 def test_example_gives_its_outcome(bench: Bench, cls: type[ConfiguredCheck], example: Example, engine: Engine) -> None:
     others = [bench.delta(columns, rows, name=name) for name, (columns, rows) in example.others.items()]
     table = bench.delta(example.columns, example.before if example.before is not None else example.rows, example.partitioned_by)
-    past: list[Point] = []
+    past = NO_HISTORY
     if example.before is not None:
         first = bench.evaluate(table, {cls.type: example.body}, engine=engine, others=others)
-        past = [Point(EXAMPLE_NOW, first.facts.version, first.results[0].seen)]
+        past = History([Point(EXAMPLE_NOW, first.facts.version, first.results[0].seen)], first.results[0].verdict.memory)
         write_delta(bench.directory / table.name, example.columns, example.rows, example.partitioned_by)
     verdict = bench.evaluate(table, {cls.type: example.body}, engine=engine, others=others, past=past).results[0].verdict
     assert verdict.outcome is example.outcome, verdict.message
