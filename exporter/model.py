@@ -157,13 +157,9 @@ class CommitInfo:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Rows by value of a column, in no order.
-
-    Dates and naive times are ISO text as stored; with `instants` they are slots of time in UTC.
-    """
+    """Rows by value of a column as text, in no order; times are ISO 8601, with an offset where they are instants."""
 
     rows: Mapping[str, int] = field(hash=False)
-    instants: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,22 @@ class Change(StrEnum):
     NULLABILITY = "nullability"
 
 
+class Learning(StrEnum):
+    """How much a learned check knows; only `active` and `unstable` have stood the test of the table's own past.
+
+    `unstable`: more than three in ten buckets were anomalies, so it only warns. `quiet` and `neutral` buckets are not
+    judged (no data is due, or a holiday). `stopped`: no rows for so long that only their return is news.
+    """
+
+    LEARNING = "learning"
+    TENTATIVE = "tentative"
+    ACTIVE = "active"
+    UNSTABLE = "unstable"
+    QUIET = "quiet"
+    NEUTRAL = "neutral"
+    STOPPED = "stopped"
+
+
 class ReloadTrigger(StrEnum):
     """What asked for a new configuration."""
 
@@ -124,4 +140,5 @@ TIER = Label("tier", Tier)
 ENGINE = Label("engine", Engine)
 FORMAT = Label("format", TableFormat)
 CHANGE = Label("change", Change)
+STATE = Label("state", Learning)
 TRIGGER = Label("trigger", ReloadTrigger)

@@ -104,6 +104,12 @@ CHECK_INFO = Metric(
     (*_CHECK, lb.CHECK_TYPE, lb.DIMENSION, lb.COLUMN, lb.SEVERITY, lb.TEAM),
     per_subject=1,
 )
+CHECK_LEARNING_STATE = _gauge(
+    "dq_check_learning_state",
+    "How much a learned check knows; exactly one series per learned check, value 1.",
+    (*_CHECK, lb.STATE),
+    per=1,
+)
 CHECK_RUNS = _counter("dq_check_runs_total", "Runs of the check by outcome.", (*_CHECK, lb.OUTCOME))
 
 # --- tables ---------------------------------------------------------------------------------------------------
@@ -134,6 +140,14 @@ TABLE_ROWS = _gauge("dq_table_rows", "Rows of the last seen table version, from 
 TABLE_BYTES = _gauge("dq_table_bytes", "Size of the data files of the last seen table version.", _TABLE, "bytes")
 TABLE_FILES = _gauge("dq_table_files", "Data files of the last seen table version.", _TABLE)
 TABLE_VERSION = _gauge("dq_table_version", "Last seen version of the table.", _TABLE)
+ROWS_EXPECTED = _gauge("dq_table_rows_expected", "Rows that the last judged bucket was expected to have.", _CHECK)
+ROWS_EXPECTED_MIN = _gauge("dq_table_rows_expected_min", "Fewest rows of the last judged bucket that are no anomaly.", _CHECK)
+ROWS_EXPECTED_MAX = _gauge("dq_table_rows_expected_max", "Most rows of the last judged bucket that are no anomaly.", _CHECK)
+ROWS_ANOMALY_SCORE = _gauge(
+    "dq_table_rows_anomaly_score",
+    "Deviation of the last judged bucket in robust standard deviations of ln(1 + rows); negative for too few.",
+    _CHECK,
+)
 FRESHNESS = _gauge(
     "dq_freshness_timestamp_seconds",
     "Time of the newest data that is not in the future; the age is time() minus this.",

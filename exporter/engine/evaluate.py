@@ -10,6 +10,7 @@ from time import perf_counter
 
 from exporter.catalog.labels import Engine, Outcome, Tier
 from exporter.engine.cancel import Cancel
+from exporter.engine.commit_log import CommitLog
 from exporter.engine.metadata import Metadata
 from exporter.engine.native import READABLE, NativeSource, NativeWorkers
 from exporter.engine.plan import Answers, Plan, Source, plan
@@ -173,7 +174,7 @@ class _Run:
         """Metadata, then the allowed engines, cheapest first."""
         choice = self.choice(snapshot.spec)
         bound = self.evaluator.native_max_bytes if choice is None else None
-        sources: list[Source] = [Metadata()]
+        sources: list[Source] = [Metadata(), CommitLog(self.evaluator.workers)]
         if choice is not Engine.SPARK:
             sources.append(NativeSource(self.evaluator.workers, self.open, self.now, bound))
         if choice is not Engine.NATIVE:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 
 from exporter.catalog.labels import Engine, Tier
 from exporter.engine.cancel import Cancel
 from exporter.engine.plan import Answers, Offer
 from exporter.engine.snapshot import EngineError, Snapshot
-from exporter.model import Failure, Measure, Measurement, Reason, Value
+from exporter.model import Counts, Failure, Measure, Measurement, Reason, Value
 
 
 class Metadata:
@@ -51,12 +51,20 @@ class Metadata:
                 return (snapshot.facts.rows,) if snapshot.facts.rows is not None else "no exact row counts in the metadata"
             case Measure.ROWS:
                 return "a filter needs the rows themselves"
-            case Measure.PARTITIONS if wanted.where is None and snapshot.spec.filter is None and snapshot.partitions is not None:
-                try:
-                    name = snapshot.column(wanted.columns[0]).name
-                except EngineError as error:
-                    return error.failure
-                if name in snapshot.partitions:
-                    return (snapshot.partitions[name],)
-                return f"{name} is no partition column"
+            case Measure.PARTITIONS | Measure.BUCKETS if wanted.where is None and snapshot.spec.filter is None and snapshot.partitions is not None:
+                return self._partitions(snapshot, wanted, snapshot.partitions)
         return f"metadata has no {wanted.kind.replace('_', ' ')}"
+
+    def _partitions(self, snapshot: Snapshot, wanted: Measurement, known: Mapping[str, Mapping[str, int | None]]) -> tuple[Value] | str | Failure:
+        """The values of a partition column, or the rows of each."""
+        try:
+            column = snapshot.column(wanted.columns[0])
+        except EngineError as error:
+            return error.failure
+        if column.name not in known:
+            return f"{column.name} is no partition column"
+        values = known[column.name]
+        if wanted.kind is Measure.PARTITIONS:
+            return (tuple(values),)
+        rows = {value: count for value, count in values.items() if count is not None}
+        return (Counts(rows),) if len(rows) == len(values) else "no exact row counts in the metadata"

@@ -21,7 +21,7 @@ from exporter.engine.native_sql import NativeSql
 from exporter.engine.snapshot import INTEGERS, EngineError, Snapshot, Unsupported, kind
 from exporter.engine.sql_source import Rows, SqlSource
 from exporter.expression import DIALECT, TABLE_ALIAS
-from exporter.model import Measurement, Reason, TableFacts, TableSpec
+from exporter.model import Measure, Measurement, Reason, TableFacts, TableSpec
 
 READABLE = (TableFormat.DELTA, TableFormat.PARQUET)
 
@@ -54,7 +54,7 @@ class NativeWorkers:
 
     def open(self, spec: TableSpec, cancel: Cancel) -> Snapshot:
         """The newest version of a Delta or Parquet table. Raises EngineError."""
-        found: worker.Opened = self.call(worker.open_table, (_ref(spec),), cancel)
+        found: worker.Opened = self.call(worker.open_table, (table_ref(spec),), cancel)
         facts = TableFacts(found.version, found.rows, found.bytes, found.files)
         return Snapshot(
             spec, found.schema, facts, found.commit, found.partition_columns, found.partitions if spec.format is TableFormat.DELTA else None, found.deletion_vectors
@@ -69,7 +69,8 @@ class NativeWorkers:
                 self._pool = None
 
 
-def _ref(spec: TableSpec, snapshot: Snapshot | None = None) -> worker.TableRef:
+def table_ref(spec: TableSpec, snapshot: Snapshot | None = None) -> worker.TableRef:
+    """How a worker opens a table, at the version of a snapshot if one is given."""
     assert spec.path is not None
     version, vectors = (snapshot.facts.version, snapshot.deletion_vectors) if snapshot else (None, False)
     return worker.TableRef(spec.format.value, spec.path, version, tuple(sorted(spec.storage.items())), vectors)
@@ -95,6 +96,12 @@ class NativeDialect:
             raise Unsupported(f"{type_} as text")
         return f"CAST({sql} AS VARCHAR)"
 
+    def epoch(self, sql: str, type_: str) -> str:
+        return f"date_part('epoch', {sql})"
+
+    def quantile(self, sql: str, share: float) -> str:
+        return f"percentile_cont({sql}, {share!r})"
+
 
 class NativeSource(SqlSource):
     """Answers with DataFusion what is on the allow-list, for tables up to `max_bytes`."""
@@ -118,7 +125,7 @@ class NativeSource(SqlSource):
 
     def _statement(self, wanted: Measurement, snapshot: Snapshot) -> tuple[str, dict[str, Snapshot]]:
         sql, tables = super()._statement(wanted, snapshot)
-        if not wanted.kind.is_aggregate and wanted.query is None:
+        if wanted.kind in (Measure.DUPLICATES, Measure.ORPHANS, Measure.PARTITIONS, Measure.BUCKETS, Measure.VALUES, Measure.OVERLAP):
             self._refuse_float_keys(wanted, snapshot)
         if any(table.deletion_vectors for table in tables.values()) and any(table.spec.format is not TableFormat.DELTA for table in tables.values()):
             raise Unsupported("a table with deletion vectors together with one that is not Delta")
@@ -163,6 +170,6 @@ class NativeSource(SqlSource):
         raise Unsupported(f"the query's {value.sql(DIALECT)[:60]}")
 
     def run(self, sql: str, tables: Mapping[str, Snapshot], cancel: Cancel) -> Rows:
-        refs = {name: _ref(table.spec, table) for name, table in tables.items()}
+        refs = {name: table_ref(table.spec, table) for name, table in tables.items()}
         rows: Rows = self.workers.call(worker.run_sql, (refs, sql, self.workers.memory_bytes), cancel)
         return rows

@@ -29,7 +29,7 @@ class Unsupported(Exception):
 class Snapshot:
     """One version of a table as all tiers of a run see it.
 
-    `partitions` maps a partition column to its values as text (None when metadata does not list them).
+    `partitions` maps a partition column to its values as text with their rows (None when metadata does not list or count them).
     `by_spark` means that only Spark could open the table. `deletion_vectors` tells the native engine how to read.
     """
 
@@ -38,7 +38,7 @@ class Snapshot:
     facts: TableFacts = field(default_factory=TableFacts)
     commit: Commit | None = None
     partition_columns: tuple[str, ...] = ()
-    partitions: Mapping[str, tuple[str, ...]] | None = None
+    partitions: Mapping[str, Mapping[str, int | None]] | None = None
     deletion_vectors: bool = False
     by_spark: bool = False
 

@@ -14,7 +14,7 @@ from exporter.catalog.labels import Engine, TableFormat
 from exporter.engine import statements
 from exporter.engine.cancel import Cancel
 from exporter.engine.session import SparkRuntime
-from exporter.engine.snapshot import EngineError, Snapshot
+from exporter.engine.snapshot import EngineError, Snapshot, Unsupported
 from exporter.engine.spark_sql import name_sql, resolve, to_spark
 from exporter.engine.sql_source import Rows, SqlSource
 from exporter.expression import DIALECT, TABLE_ALIAS, Expression
@@ -40,6 +40,12 @@ class SparkDialect:
     def text(self, sql: str, type_: str) -> str:
         return f"CAST({sql} AS STRING)"
 
+    def epoch(self, sql: str, type_: str) -> str:
+        return f"(unix_micros(CAST({sql} AS TIMESTAMP)) / 1000000D)"
+
+    def quantile(self, sql: str, share: float) -> str:
+        return f"percentile({sql}, {share!r}D)"
+
 
 class SparkSource(SqlSource):
     """Answers everything; views of the pinned versions live as long as one run."""
@@ -62,6 +68,12 @@ class SparkSource(SqlSource):
         assert wanted.query is not None
         return wanted.query.tree.sql(DIALECT, comments=False)
 
+    def commits(self, wanted: Measurement, snapshot: Snapshot) -> str:
+        """Delta's own history; it names no partitions."""
+        if snapshot.facts.version is None:
+            raise Unsupported(f"commits of {snapshot.spec.name}, which is no Delta table,")
+        return f"DESCRIBE HISTORY {_target(snapshot.spec)} LIMIT {wanted.limit or 1000}"
+
     def run(self, sql: str, tables: Mapping[str, Snapshot], cancel: Cancel) -> Rows:
         try:
             session = self.runtime.session()
@@ -80,6 +92,8 @@ class SparkSource(SqlSource):
 
     def _with_views(self, session: Any, sql: str, tables: Mapping[str, Snapshot]) -> str:
         """The statement over views: `WITH t AS (…)` keeps users' text untouched."""
+        if not tables:
+            return sql
         scope = {name: f"SELECT * FROM {self._view(session, table)}" for name, table in tables.items()}
         if "t" in tables and TABLE_ALIAS in sql:
             spec = tables["t"].spec
@@ -152,13 +166,18 @@ def open_with_spark(runtime: SparkRuntime, spec: TableSpec, cancel: Cancel) -> S
     return Snapshot(spec, schema, facts, commit, by_spark=True)
 
 
+def _target(spec: TableSpec) -> str:
+    """A Delta table as SQL names it."""
+    return f"delta.{name_sql(spec.path)}" if spec.path is not None else spec.identifier or ""
+
+
 def _delta_facts(session: Any, spec: TableSpec) -> tuple[TableFacts, Commit | None]:
     """Version, size and last data commit where the table turns out to be Delta; nothing for other tables."""
     from exporter.engine.worker import IDLE_OPERATIONS
 
     if spec.format not in (TableFormat.DELTA, TableFormat.TABLE):
         return TableFacts(), None
-    target = f"delta.{name_sql(spec.path or '')}" if spec.format is TableFormat.DELTA else spec.identifier
+    target = _target(spec)
     if spec.format is TableFormat.TABLE:
         provider = [row[1] for row in session.sql(f"DESCRIBE TABLE EXTENDED {target}").collect() if row[0] == "Provider"]
         if not provider or str(provider[0]).lower() != "delta":

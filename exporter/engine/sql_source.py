@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from time import perf_counter
 from typing import Any
@@ -15,7 +16,9 @@ from exporter.engine import statements
 from exporter.engine.cancel import Cancel
 from exporter.engine.plan import Answers, Offer
 from exporter.engine.snapshot import EngineError, Snapshot, Unsupported
-from exporter.model import Duplicates, Failure, Measure, Measurement, Orphans, Reason, Scan, Value
+from exporter.engine.spark_sql import resolve
+from exporter.engine.worker import IDLE_OPERATIONS
+from exporter.model import CommitInfo, Counts, Duplicates, Failure, Measure, Measurement, Orphans, Overlap, Reason, Scan, Value
 
 _OF_THE_DATA = frozenset(
     {Reason.OVERFLOW, Reason.ARITHMETIC, Reason.CAST, Reason.EXPRESSION, Reason.TYPE, Reason.COLUMN_NOT_FOUND, Reason.INTERNAL}
@@ -44,6 +47,10 @@ class SqlSource(ABC):
     @abstractmethod
     def query(self, wanted: Measurement, snapshot: Snapshot) -> str:
         """The statement of a `query` check. Raises Unsupported or EngineError."""
+
+    def commits(self, wanted: Measurement, snapshot: Snapshot) -> str:
+        """The statement that lists commits, newest first. Raises Unsupported."""
+        raise Unsupported("commits")
 
     @abstractmethod
     def run(self, sql: str, tables: Mapping[str, Snapshot], cancel: Cancel) -> Rows:
@@ -87,6 +94,17 @@ class SqlSource(ABC):
                 return sql, {**here, "parent": parent}
             case Measure.PARTITIONS:
                 return statements.distinct(wanted, "t", scope, dialect, _MOST_PARTITIONS + 1), here
+            case Measure.BUCKETS:
+                return statements.buckets(wanted, "t", scope, dialect, _MOST_PARTITIONS + 1), here
+            case Measure.VALUES:
+                return statements.values(wanted, "t", scope, dialect), here
+            case Measure.QUANTILES:
+                return statements.quantiles(wanted, "t", scope, dialect), here
+            case Measure.OVERLAP if wanted.versions is not None:
+                after, before = (replace(snapshot, facts=replace(snapshot.facts, version=version)) for version in reversed(wanted.versions))
+                return statements.overlap(wanted, scope, dialect), {"t": after, "old": before}
+            case Measure.COMMITS:
+                return self.commits(wanted, snapshot), {}
             case Measure.QUERY:
                 return self.query(wanted, snapshot), here
         raise Unsupported(wanted.kind.value)
@@ -171,12 +189,48 @@ class SqlSource(ABC):
                 empty = bool(found) and not self._run("SELECT 1 AS one FROM parent LIMIT 1", {"parent": tables["parent"]}, cancel)
                 return Orphans(found, keys, empty)
             case Measure.PARTITIONS:
-                if len(rows) > _MOST_PARTITIONS:
-                    raise EngineError(Reason.UNSUPPORTED, f"column {wanted.columns[0]} has more than {_MOST_PARTITIONS:,} values; it does not partition the table")
+                _bounded(rows, wanted, "it does not partition the table")
                 return tuple(sorted(str(row["value"]) for row in rows))
+            case Measure.BUCKETS:
+                _bounded(rows, wanted, "set `filter` or a coarser grain")
+                return Counts({_slot(row["value"], wanted, snapshot): int(row["n"]) for row in rows})
+            case Measure.VALUES:
+                return Counts({str(row["value"]): int(row["n"]) for row in rows})
+            case Measure.QUANTILES:
+                return tuple(float(value) for value in rows[0].values() if value is not None)
+            case Measure.OVERLAP:
+                return Overlap(int(rows[0]["found"]), int(rows[0]["found_known"]))
+            case Measure.COMMITS:
+                return tuple(_described(row) for row in reversed(rows) if wanted.since is None or _utc(row["timestamp"]) >= wanted.since)
         if len(rows) != 1:
             raise EngineError(Reason.RESULT, f"the query gave {'no row' if not rows else 'more than one row'}; it must give exactly one value")
         return _value(next(iter(rows[0].values())), wanted)
+
+
+def _bounded(rows: Rows, wanted: Measurement, mend: str) -> None:
+    if len(rows) > _MOST_PARTITIONS:
+        raise EngineError(Reason.UNSUPPORTED, f"column {wanted.columns[0]} has more than {_MOST_PARTITIONS:,} values; {mend}")
+
+
+def _slot(value: Any, wanted: Measurement, snapshot: Snapshot) -> str:
+    """The start of a slot of time as ISO 8601, with an offset where the column has instants; other values as they are."""
+    type_ = resolve(snapshot, wanted.columns[0])[1]
+    if type_ not in statements.TIMES:
+        return str(value)
+    start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value * wanted.slot)
+    return (start if type_ == "timestamp" else start.replace(tzinfo=None)).isoformat()
+
+
+def _utc(value: datetime) -> datetime:
+    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _described(row: Mapping[str, Any]) -> CommitInfo:
+    """A row of DESCRIBE HISTORY; only a plain write says exactly how many rows it added."""
+    operation, mode = str(row["operation"]), str((row["operationParameters"] or {}).get("mode", "")).capitalize()
+    written = (row["operationMetrics"] or {}).get("numOutputRows") if operation == "WRITE" and mode == "Append" else None
+    added, removed = (int(written), 0) if written is not None else (None, None)
+    return CommitInfo(int(row["version"]), _utc(row["timestamp"]), operation, mode, operation not in IDLE_OPERATIONS, added, removed, {}, row["userMetadata"])
 
 
 def _value(value: Any, wanted: Measurement) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from exporter.engine.snapshot import INTEGERS, NUMBERS, EngineError, kind
-from exporter.expression import Expression
+from exporter.expression import Canonical, Expression, col, quoted
 from exporter.model import Measure, Measurement, Nulls, Reason
 
 
@@ -23,6 +23,12 @@ class Dialect(Protocol):
 
     def text(self, sql: str, type_: str) -> str:
         """A value as text."""
+
+    def epoch(self, sql: str, type_: str) -> str:
+        """Seconds since 1970 of a time, as DOUBLE; naive times as if they were UTC."""
+
+    def quantile(self, sql: str, share: float) -> str:
+        """The exact quantile of an aggregated DOUBLE, interpolated linearly."""
 
 
 def aggregate(wanted: Measurement, dialect: Dialect) -> str:
@@ -78,6 +84,67 @@ def orphans(wanted: Measurement, child: str, scope: Expression | None, ours: Dia
     groups = f"SELECT {inner}, count(1) AS n FROM {child}{where} GROUP BY {', '.join(sql for sql, _ in keys)}"
     on = " AND ".join(f"c.{name} = p.{name}" for name in names)
     return f"SELECT coalesce(sum(c.n), 0) AS found, count(1) AS found_keys FROM ({groups}) AS c LEFT ANTI JOIN (SELECT DISTINCT {outer} FROM {parent}) AS p ON {on}"
+
+
+TIMES = ("timestamp", "timestamp_ntz")
+
+
+def _since(wanted: Measurement, type_: str) -> Expression | None:
+    """The condition that a time lies at or after the measurement's `since`; other columns are not restricted."""
+    if wanted.since is None or kind(type_) not in (*TIMES, "date"):
+        return None
+    instant = f"{Canonical.INSTANT}({col(wanted.columns[0])}, {quoted(wanted.timezone or 'UTC')}, {quoted(wanted.since.isoformat())})"
+    return Expression(f"{col(wanted.columns[0])} >= {instant}")
+
+
+def buckets(wanted: Measurement, table: str, scope: Expression | None, dialect: Dialect, limit: int) -> str:
+    """A statement of rows by `value`: the number of the slot of a time, else the value as text; at most `limit`."""
+    sql, type_ = dialect.column(wanted.columns[0])
+    key = f"CAST(floor({dialect.epoch(sql, type_)} / {wanted.slot}) AS BIGINT)" if kind(type_) in TIMES else dialect.text(sql, type_)
+    where = condition(dialect, scope, wanted.where, _since(wanted, type_))
+    where += f"{' AND ' if where else ' WHERE '}{sql} IS NOT NULL"
+    return f"SELECT {key} AS value, count(1) AS n FROM {table}{where} GROUP BY {key} LIMIT {limit}"
+
+
+def values(wanted: Measurement, table: str, scope: Expression | None, dialect: Dialect) -> str:
+    """A statement of the most frequent values of a column as text `value`, with their rows `n`."""
+    sql, type_ = dialect.column(wanted.columns[0])
+    key = dialect.text(sql, type_)
+    where = condition(dialect, scope, wanted.where)
+    where += f"{' AND ' if where else ' WHERE '}{sql} IS NOT NULL"
+    return f"SELECT {key} AS value, count(1) AS n FROM {table}{where} GROUP BY {key} ORDER BY n DESC, value LIMIT {wanted.limit}"
+
+
+def quantiles(wanted: Measurement, table: str, scope: Expression | None, dialect: Dialect) -> str:
+    """A statement of one row: `q0` … of a number, or of the seconds from the first of two times to the second."""
+    sides = [dialect.column(name) for name in wanted.columns]
+    if len(sides) == 2:
+        for name, (_, type_) in zip(wanted.columns, sides, strict=True):
+            if kind(type_) not in TIMES or kind(type_) != kind(sides[0][1]):
+                raise EngineError(Reason.TYPE, f"column {name} is {type_}; two timestamps of one type are compared")
+        value = " - ".join(dialect.epoch(*side) for side in reversed(sides))
+    else:
+        sql, type_ = sides[0]
+        if kind(type_) not in NUMBERS:
+            raise EngineError(Reason.TYPE, f"column {wanted.columns[0]} is {type_}; quantiles need a number")
+        value = f"CAST({sql} AS DOUBLE)"
+        if kind(type_) in ("float", "double"):
+            value = f"CASE WHEN {dialect.finite(sql)} THEN {value} END"
+    inner = f"SELECT {value} AS x FROM {table}{condition(dialect, scope, wanted.where)}"
+    shown = ", ".join(f"{dialect.quantile('x', share)} AS q{i}" for i, share in enumerate(wanted.quantiles))
+    return f"SELECT {shown} FROM ({inner}) AS v WHERE x IS NOT NULL"
+
+
+def overlap(wanted: Measurement, scope: Expression | None, dialect: Dialect) -> str:
+    """A statement of one row: the `found` keys that have more rows in `t` than in `old`, and how many were `known` to `old`."""
+    keys = [dialect.column(name)[0] for name in wanted.columns]
+    where = condition(dialect, scope, wanted.where)
+    where += (" AND " if where else " WHERE ") + " AND ".join(f"{key} IS NOT NULL" for key in keys)
+    names = [f"k{i}" for i in range(len(keys))]
+    shown = ", ".join(f"{key} AS {name}" for key, name in zip(keys, names, strict=True))
+    after, before = (f"(SELECT {shown}, count(1) AS n FROM {table}{where} GROUP BY {', '.join(keys)})" for table in ("t", "old"))
+    on = " AND ".join(f"a.{name} = b.{name}" for name in names)
+    return f"SELECT count(1) AS found, count(b.n) AS found_known FROM {after} AS a LEFT JOIN {before} AS b ON {on} WHERE a.n > coalesce(b.n, 0)"
 
 
 def _comparable(type_: str) -> str:

@@ -10,12 +10,13 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from exporter.engine.snapshot import EngineError
 from exporter.model import Column, Commit, Reason
@@ -54,7 +55,7 @@ class Opened:
     files: int | None
     commit: Commit | None
     partition_columns: tuple[str, ...]
-    partitions: Mapping[str, tuple[str, ...]]
+    partitions: Mapping[str, Mapping[str, int | None]]
     deletion_vectors: bool
 
 
@@ -86,7 +87,7 @@ def open_table(ref: TableRef) -> Opened:
     except EngineError:
         raise
     except Exception as error:
-        raise _translated(error, ref.path) from None
+        raise translated(error, ref.path) from None
 
 
 def _open_delta(ref: TableRef) -> Opened:
@@ -101,23 +102,62 @@ def _open_delta(ref: TableRef) -> Opened:
     table = DeltaTable(ref.path, version=ref.version, storage_options=dict(ref.storage) or None)
     fields = json.loads(table.schema().to_json())["fields"]
     actions = pa.table(table.get_add_actions(flatten=True))
-    deleted = sum(
-        int(pa.compute.sum(pa.compute.invert(pa.array(mask).cast(pa.bool_()))).as_py() or 0)
-        for batch in table.deletion_vectors()
-        for mask in pa.record_batch(batch).column("selection_vector").to_pylist()
-    ) if _reads_deletion_vectors(table) else 0
-    counts = actions.column("num_records") if "num_records" in actions.column_names else None
-    known = actions.num_rows == 0 or (counts is not None and counts.null_count == 0)
-    rows = (int(pa.compute.sum(counts).as_py() or 0) - deleted if counts is not None else 0) if known else None
+    counts = _live_rows(table, actions)
     columns = tuple(table.metadata().partition_columns)
-    partitions = {
-        name: tuple(sorted({_partition_text(value) for value in actions.column(f"partition.{name}").to_pylist() if value is not None}))
-        for name in columns
-        if f"partition.{name}" in actions.column_names
-    }
+    partitions = {name: _partition(actions.column(f"partition.{name}").to_pylist(), counts) for name in columns if f"partition.{name}" in actions.column_names}
     sizes = int(pa.compute.sum(actions.column("size_bytes")).as_py() or 0) if actions.num_rows else 0
     schema = tuple(Column(field["name"], _delta_type(field["type"]), field["nullable"]) for field in fields)
-    return Opened(schema, table.version(), rows, sizes, actions.num_rows, _last_commit(table), columns, partitions, deleted > 0)
+    return Opened(
+        schema, table.version(), _total(counts), sizes, actions.num_rows, _last_commit(table), columns, partitions, bool(_deleted_rows(table))
+    )
+
+
+def _live_rows(table: Any, actions: Any) -> list[int | None]:
+    """Rows of each data file without those that deletion vectors remove; None where the log has no count."""
+    known = actions.column("num_records").to_pylist() if "num_records" in actions.column_names else [None] * actions.num_rows
+    deleted = _deleted_rows(table)
+    if not deleted:
+        return known
+    names = [unquote(path).rsplit("/", 1)[-1] for path in actions.column("path").to_pylist()]
+    return [None if count is None else count - deleted.get(name, 0) for name, count in zip(names, known, strict=True)]
+
+
+def _deleted_rows(table: Any) -> dict[str, int]:
+    """Rows that deletion vectors remove, by name of the data file."""
+    import pyarrow as pa
+
+    deleted: dict[str, int] = {}
+    if _reads_deletion_vectors(table):
+        for batch in map(pa.record_batch, table.deletion_vectors()):
+            for path, mask in zip(batch.column("filepath").to_pylist(), batch.column("selection_vector").to_pylist(), strict=True):
+                name = unquote(path).rsplit("/", 1)[-1]
+                deleted[name] = deleted.get(name, 0) + len(mask) - sum(mask)
+    return {name: rows for name, rows in deleted.items() if rows}
+
+
+def rows_by_file(ref: TableRef) -> dict[str, int]:
+    """Rows that the files of a Delta version were written with (deletion vectors not counted), by path in the table."""
+    import pyarrow as pa
+
+    actions = pa.table(_delta(ref.path, ref.version, ref.storage).get_add_actions(flatten=True))
+    if "num_records" not in actions.column_names:
+        return {}
+    pairs = zip(actions.column("path").to_pylist(), actions.column("num_records").to_pylist(), strict=True)
+    return {unquote(path): int(count) for path, count in pairs if count is not None}
+
+
+def _partition(values: Sequence[Any], counts: Sequence[int | None]) -> dict[str, int | None]:
+    """Rows of each value of a partition column; rows without a value belong to none."""
+    rows: dict[str, list[int | None]] = {}
+    for value, count in zip(values, counts, strict=True):
+        if value is not None:
+            rows.setdefault(_partition_text(value), []).append(count)
+    return {value: _total(found) for value, found in sorted(rows.items())}
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _reads_deletion_vectors(table: Any) -> bool:
@@ -220,7 +260,7 @@ def run_sql(tables: Mapping[str, TableRef], sql: str, memory_bytes: int) -> list
     except BaseException as error:
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise
-        raise _translated(error, ", ".join(ref.path for ref in tables.values())) from None
+        raise translated(error, ", ".join(ref.path for ref in tables.values())) from None
 
 
 def _query(tables: Mapping[str, TableRef], sql: str, memory_bytes: int) -> list[dict[str, Any]]:
@@ -261,7 +301,7 @@ _SIGNS: tuple[tuple[Reason, tuple[str, ...], str], ...] = (
 )  # fmt: skip
 
 
-def _translated(error: BaseException, path: str) -> EngineError:
+def translated(error: BaseException, path: str) -> EngineError:
     """The engine's exception as one of our reasons; the first line of its own text is kept."""
     text = " ".join(str(error).split())
     if isinstance(error, PermissionError):

@@ -17,6 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from exporter.catalog.labels import Learning
 from exporter.learned.calendar import Calendar, Grain, Mark
 
 _MAD = 1.4826
@@ -36,18 +37,6 @@ class Sensitivity(StrEnum):
     LOW = "low"
     MEDIUM = "medium"
     HIGH = "high"
-
-
-class Learning(StrEnum):
-    """How much the model knows; only `active` says that its verdicts have stood the test of its own past."""
-
-    LEARNING = "learning"
-    TENTATIVE = "tentative"
-    ACTIVE = "active"
-    UNSTABLE = "unstable"
-    QUIET = "quiet"
-    NEUTRAL = "neutral"
-    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)

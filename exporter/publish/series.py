@@ -82,7 +82,8 @@ def _add_published(out: Samples, table: StoredTable) -> None:
     """Gauges that checks publish for their table; of two checks that publish the same, the newer result counts."""
     by_age = [(state.at, state) for spec in table.spec.checks if (state := table.checks.get(spec.id))]
     for _, state in sorted(by_age, key=lambda pair: pair[0]):
-        standing = state.verdict.gauges if state.verdict else {}
+        fresh = {metric for metric, _ in state.latest.gauges}
+        standing = {key: value for key, value in (state.verdict.gauges if state.verdict else {}).items() if key[0] not in fresh}
         for (metric, values), value in {**standing, **state.latest.gauges}.items():
             _put(out, metric, (table.spec.name, *values), value)
 
