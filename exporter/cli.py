@@ -30,7 +30,7 @@ from exporter.logs import set_up
 from exporter.model import Evaluation, TableSpec
 from exporter.publish.series import series_bounds
 from exporter.store import StoreError
-from exporter.web import WebConfigError, WebSettings
+from exporter.web import AddressError, WebConfigError, WebSettings
 
 app = typer.Typer(
     name="dq-exporter", help="Tells Prometheus whether data can be trusted right now.", no_args_is_help=True, add_completion=False,
@@ -85,7 +85,7 @@ def _load(path: Path) -> Config:
 def _select(config: Config, names: Sequence[str] | None) -> list[TableSpec]:
     known = {table.name: table for table in config.tables}
     if unknown := [name for name in names or () if name not in known]:
-        _fail(f"no table {', '.join(unknown)} is configured; there are: {', '.join(sorted(known))}")
+        _fail(f"no enabled table {', '.join(unknown)} is configured; there are: {', '.join(sorted(known))}")
     return [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
 
 
@@ -126,7 +126,7 @@ def run(
                 exporter.wait()
             finally:
                 exporter.stop()
-    except (WebConfigError, TooManySeries) as error:
+    except (WebConfigError, TooManySeries, AddressError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"cannot listen on {listen or settings.web.listen_address}: {error.strerror or error}; choose another with --web.listen-address")
@@ -266,8 +266,8 @@ def demo(
     """Writes small Delta tables with planted defects, a configuration for them, and the expected verdicts."""
     try:
         path = demo_tables.write(directory)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        _fail(str(error))
+    except OSError as error:
+        _fail(f"cannot write to {directory}: {error.strerror or error}; name another with --dir")
     typer.echo(f"wrote {directory}/: Delta tables with planted defects, {path.name} and expected.json")
     if serve:
         _run_demo(path, listen, once)
@@ -288,6 +288,8 @@ def _run_demo(path: Path, listen: str, once: bool) -> None:
     with _parts(settings) as parts:
         try:
             exporter = Exporter(path, parts, WebSettings.of(listen), evaluated)
+        except AddressError as error:
+            _fail(str(error))
         except OSError as error:
             _fail(f"cannot listen on {listen}: {error.strerror or error}; choose another with --web.listen-address")
         exporter.handle_signals()

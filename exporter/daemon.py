@@ -168,23 +168,20 @@ class Exporter:
             self.parts.config = config
             self.parts.evaluator.tables = {table.name: table for table in config.tables}
             publisher.reconfigure(config.tables)
-            self.scheduler.update(config.tables, self._last_run)
+            self.scheduler.update(config.tables, self._last_runs())
             self._loaded(config)
             log.info("configuration reloaded", tables=len(config.tables))
             return Reloaded()
 
-    def _last_run(self, table: str, check: str) -> datetime | None:
-        for status in self.parts.publisher.state():
-            if status.spec.name == table:
-                state = status.table.checks.get(check)
-                return state.at if state else None
-        return None
+    def _last_runs(self) -> Callable[[str, str], datetime | None]:
+        """When each check of each table was last run, as it is configured now."""
+        ran = {status.spec.name: {check: state.at for check, state in status.table.checks.items()} for status in self.parts.publisher.state()}
+        return lambda table, check: ran.get(table, {}).get(check)
 
     def start(self) -> None:
         """Serves, then schedules; returns at once. Raises OSError when the address is taken."""
         self.server.start()
-        ran = {status.spec.name: {check: state.at for check, state in status.table.checks.items()} for status in self.parts.publisher.state()}
-        self.scheduler.start(self.parts.config.tables, lambda table, check: ran.get(table, {}).get(check))
+        self.scheduler.start(self.parts.config.tables, self._last_runs())
         self._ready = True
         log.info("serving", url=self.server.url, tables=self.scheduler.tables)
 

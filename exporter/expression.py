@@ -120,6 +120,9 @@ def parse_expression(sql: str) -> Expression:
     for kind, what in ((exp.Query, "a subquery"), (exp.AggFunc, "an aggregate function"), (exp.Window, "a window function")):
         if (found := tree.find(kind)) is not None:
             raise ExpressionError(f"must be computed from one row, but has {what}: {found.sql(DIALECT)[:80]}")
+    for shape, what in ((exp.Star, "`*`"), (exp.Placeholder, "a parameter"), (exp.Parameter, "a parameter"), (exp.UDTF, "a function that makes rows")):
+        if (found := tree.find(shape)) is not None:
+            raise ExpressionError(f"must be one value of one row, but has {what}: {found.sql(DIALECT)[:80]}")
     if any(isinstance(node, exp.Anonymous) and node.name.lower().startswith("dq_") for node in tree.walk()):
         raise ExpressionError("function names that start with dq_ are reserved")
     if any(node.comments for node in tree.walk()):  # a comment would swallow what the text is composed with

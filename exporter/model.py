@@ -6,6 +6,7 @@ The way of one result: `TableSpec` and its `CheckSpec`s → `Measurement`s → `
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -227,12 +228,14 @@ class History:
     """What one check may know of its past.
 
     `points` are what it saw before, oldest first, for a check with a `history`; the present one is never among them.
-    `memory` is what its last verdict asked to be kept, None at first. `feedback` is what people said of its
+    `memory` is what its last verdict asked to be kept, None at first. `version` is the table's present one, None
+    where it has none. `feedback` is what people said of its
     buckets: `expected` or `bad`, by bucket as text.
     """
 
     points: Sequence[Point] = ()
     memory: Json | None = None
+    version: int | None = None
     feedback: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -307,10 +310,18 @@ class TableSpec:
     weights: Mapping[Dimension, float] = field(default_factory=dict)
     checks: tuple[CheckSpec, ...] = ()
 
+    @property
+    def place(self) -> str:
+        """Where the rows are; never a secret."""
+        return json.dumps([self.format.value, self.path, self.identifier, *(self.jdbc.get(key) for key in ("url", "dbtable", "query"))])
+
 
 @dataclass(frozen=True, slots=True)
 class CheckSpec:
-    """A check with what it inherits from its table and the defaults. `id` is unique within the table."""
+    """A check with what it inherits from its table and the defaults. `id` is unique within the table.
+
+    `fingerprint` changes with whatever the verdict depends on: the rule, its parameters, and which rows it is about.
+    """
 
     id: str
     check: Check
@@ -321,6 +332,7 @@ class CheckSpec:
     suggested_action: str
     schedule: Schedule
     timeout: timedelta
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

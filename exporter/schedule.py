@@ -57,6 +57,11 @@ class _Entry:
     busy: threading.Lock = field(default_factory=threading.Lock)
 
 
+def _rules(table: TableSpec) -> set[tuple[Schedule, str, str]]:
+    """What is judged when; a rule that is not among those of before is due at once."""
+    return {(check.schedule, check.id, check.fingerprint) for check in table.checks}
+
+
 class TableScheduler:
     """Runs due checks on `workers` threads, in the order in which they fell due.
 
@@ -87,7 +92,7 @@ class TableScheduler:
         self._scheduler.start()
 
     def update(self, tables: Iterable[TableSpec], last_run: Callable[[str, str], datetime | None]) -> None:
-        """Takes on a new set of tables: unchanged schedules keep their next time, runs that are under way go on."""
+        """Takes on a new set of tables: unchanged rules keep their next time, runs that are under way go on."""
         wanted = {table.name: table for table in tables if table.checks}
         for name in [name for name in self._entries if name not in wanted]:
             del self._entries[name]
@@ -96,11 +101,15 @@ class TableScheduler:
         for position, (name, table) in enumerate(wanted.items()):
             old = self._entries.get(name)
             spread = self._jitter * (position / len(wanted)) if len(wanted) > 50 else timedelta(0)
+            kept = old.trigger.next if old else {}
+            changed = _rules(table) - (_rules(old.table) if old else set())
             first = {
-                schedule: old.trigger.next[schedule] if old and schedule in old.trigger.next else self._first(table, schedule, last_run, now + spread)
+                schedule: kept[schedule]
+                if schedule in kept and not any(due == schedule for due, _, _ in changed)
+                else self._first(table, schedule, last_run, now + spread)
                 for schedule in dict.fromkeys(check.schedule for check in table.checks)
             }
-            if old and set(first) == set(old.trigger.next):
+            if old and first == kept:
                 old.table = table
                 continue
             trigger = _TableTrigger(first, self._jitter)

@@ -32,6 +32,8 @@ class Schedule:
         if self.every is not None and self.every < timedelta(seconds=1):
             raise ValueError("`every` is at least 1s")
         if self.cron is not None:
+            if len(self.cron.split()) != 5:
+                raise ValueError(f"cron expression {self.cron!r} has {len(self.cron.split())} fields; it has five: minute hour day month weekday")
             try:
                 next(CronSim(self.cron, datetime(2026, 1, 1, tzinfo=self.timezone)))
             except CronSimError as error:
@@ -107,3 +109,24 @@ def check_country(country: str) -> str:
     except (NotImplementedError, KeyError, AttributeError):
         raise ValueError(f"no holiday calendar for {country!r}: use an ISO 3166 code such as DE, US or US-CA") from None
     return country
+
+
+_FORMS = ("%Y%m%d", "%Y%m%d%H", "%Y-%m-%d-%H", "%Y/%m/%d", "%Y-%m", "%Y%m")
+
+
+def read_time(text: str, zone: ZoneInfo) -> datetime | None:
+    """A value of a time column or date partition as local time; None when it is none."""
+    try:
+        moment = datetime.fromisoformat(text) if "-" in text else None
+    except ValueError:
+        moment = None
+    if moment is None:
+        for form in _FORMS:
+            try:
+                moment = datetime.strptime(text, form)  # noqa: DTZ007 - local by definition
+                break
+            except ValueError:
+                continue
+    if moment is None or moment.tzinfo is None:
+        return moment
+    return moment.astimezone(zone).replace(tzinfo=None)

@@ -16,6 +16,7 @@ from exporter.expression import Expression, Query, parse_expression, parse_query
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_LONGEST = timedelta(days=36525)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?")
 _BYTES = {
     "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
@@ -29,7 +30,10 @@ def parse_duration(value: object) -> timedelta:
         return value
     if not isinstance(value, str) or not _DURATION.fullmatch(text := value.replace(" ", "")):
         raise ValueError(f"{value!r} is not a duration: write a number with a unit, such as 30s, 15m, 24h or 7d")
-    return timedelta(seconds=sum(float(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(text)))
+    seconds = sum(float(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(text))
+    if seconds > _LONGEST.total_seconds():
+        raise ValueError(f"{value!r} is more than a hundred years")
+    return timedelta(seconds=seconds)
 
 
 def format_duration(value: timedelta) -> str:

@@ -120,6 +120,7 @@ EVALUATION_DURATION = Metric(
     (lb.TABLE, lb.TIER),
     "seconds",
     buckets=(0.1, 1.0, 10.0, 60.0, 300.0, 1800.0),
+    per_subject=3,  # metadata, scan and job take time; history takes none
 )
 SCANNED_BYTES = _counter(
     "dq_scanned_bytes_total",

@@ -1,12 +1,12 @@
 """`aggregate`: an aggregate of a column lies within bounds."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import ClassVar, Literal
 
 from exporter.catalog.labels import Dimension, Outcome
 from exporter.checks.base import Example, ValueCheck, integer, no_values, number, rows_in
-from exporter.model import History, Measure, Measurement, TableSpec, Value, Verdict
+from exporter.model import History, Measure, Measurement, Reason, TableSpec, Value, Verdict
 
 
 class Aggregate(ValueCheck):
@@ -32,6 +32,9 @@ class Aggregate(ValueCheck):
         return {"evaluated": rows_in(self.filter), "value": Measurement(Measure(self.fn), (self.column,), self.filter)}
 
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
+        if isinstance(seen["value"], date):
+            text = f"{self.fn} of {self.column} is a time, and aggregate compares numbers; use `range` or `freshness`"
+            return Verdict(Outcome.ERROR, text, Reason.TYPE)
         value, evaluated = number(seen["value"]), integer(seen["evaluated"])
         if value is None:
             return no_values(self.columns, evaluated)

@@ -5,6 +5,7 @@ Defining a subclass of `ConfiguredCheck` with a `type` registers it; nothing els
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ class Example:
 class Strict(BaseModel):
     """A part of the configuration: unknown keys are errors, values do not change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 class ScheduleModel(Strict):
@@ -123,6 +124,10 @@ class ConfiguredCheck(Strict, ABC):
     def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
         """What the check wants to see, by a name of its own."""
 
+    def when_empty(self) -> dict[str, Measurement]:
+        """What a check that counts no rows needs to know for `on_empty`, if that is given."""
+        return {"evaluated": rows_in(self.filter)} if self.on_empty else {}
+
     def follow_up(self, seen: Mapping[str, Value], past: History, now: datetime) -> Mapping[str, Measurement]:
         """What else it wants after a first look."""
         return {}
@@ -164,7 +169,7 @@ def number(value: Value) -> float | int | None:
     """A measured number as int where it is whole and exact, else float; None stays."""
     if value is None or isinstance(value, int):
         return value
-    assert isinstance(value, (float, Decimal)), value
+    assert isinstance(value, (float, Decimal))
     return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else float(value)
 
 
@@ -330,10 +335,16 @@ class ValueCheck(ConfiguredCheck):
         for bounds in (self, self.warn):
             if bounds and bounds.min is not None and bounds.max is not None and bounds.min > bounds.max:
                 raise ValueError(f"min ({bounds.min:g}) is greater than max ({bounds.max:g})")
+        if self.warn and self.min is not None and self.warn.min is not None and self.warn.min <= self.min:
+            raise ValueError(f"warn.min ({self.warn.min:g}) must be above min ({self.min:g}), or it never warns")
+        if self.warn and self.max is not None and self.warn.max is not None and self.warn.max >= self.max:
+            raise ValueError(f"warn.max ({self.warn.max:g}) must be below max ({self.max:g}), or it never warns")
         return self
 
     def judge_value(self, value: float, unit: str, text: str, evaluated: int | None = None) -> Verdict:
         """The verdict on `value`; `text` says what it is, without the limits."""
+        if not math.isfinite(value):
+            return Verdict(Outcome.ERROR, f"{text}, which is more than a double holds", Reason.OVERFLOW, evaluated_rows=evaluated)
         limits = Bounds(min=self.min, max=self.max)
         outcome = Outcome.WARN if self.warn and self.warn.broken_by(value) else Outcome.PASS
         if limits.broken_by(value):
@@ -350,5 +361,6 @@ class ValueCheck(ConfiguredCheck):
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """`2h 5m ago (2026-01-15 09:55 UTC)`."""
-    return f"{format_duration(now - moment)} ago ({moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"
+    """`2h 5m ago (2026-01-15 09:55 UTC)`, or `in 3m (…)`."""
+    apart = format_duration(abs(now - moment))
+    return f"{apart + ' ago' if moment <= now else 'in ' + apart} ({moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
@@ -10,7 +11,8 @@ from exporter.catalog.labels import Bound, Dimension, Outcome
 from exporter.catalog.metrics import FRESHNESS, FRESHNESS_MAX_AGE, FUTURE_ROWS, Metric
 from exporter.checks.base import ConfiguredCheck, Example, Strict, ago, integer, rows_in
 from exporter.expression import Canonical, Expression, all_of, col, quoted
-from exporter.model import Commit, History, Measure, Measurement, Reason, TableSpec, Value, Verdict
+from exporter.model import Commit, Counts, History, Measure, Measurement, Reason, TableSpec, Value, Verdict
+from exporter.timetable import read_time
 from exporter.units import Duration, Zone, format_duration
 
 Source = Literal["column", "commit", "partition"]
@@ -44,9 +46,11 @@ class FreshnessSource(ConfiguredCheck):
         return (self.column,) if self.column else ()
 
     def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
+        if self.source == "partition":
+            return {**self.when_empty(), "partitions": Measurement(Measure.BUCKETS, self.columns, self.filter, slot=60)}
         column = self.column or (table.time_column if self.source in (None, "column") else None)
         if column is None:
-            return {"latest": Measurement(Measure.COMMIT)}
+            return {**self.when_empty(), "latest": Measurement(Measure.COMMIT)}
         zone = (self.timezone or table.timezone).key
         instant = f"{Canonical.INSTANT}({col(column)}, {quoted(zone)}, {quoted((now + self.clock_tolerance).astimezone(UTC).isoformat())})"
         known, future = Expression(f"{col(column)} <= {instant}"), Expression(f"{col(column)} > {instant}")
@@ -56,16 +60,34 @@ class FreshnessSource(ConfiguredCheck):
             "future": Measurement(Measure.COUNT_WHERE, where=all_of(self.filter, future)),
         }
 
-    def newest(self, seen: Mapping[str, Value]) -> tuple[datetime | None, dict[tuple[Metric, tuple[str, ...]], float], str]:
+    def newest(self, seen: Mapping[str, Value], now: datetime) -> tuple[datetime | None, dict[tuple[Metric, tuple[str, ...]], float], str]:
         """Time of the newest data, the gauges that go with it, and a remark on rows in the future."""
-        latest, future = seen["latest"], integer(seen.get("future", 0))
-        moment = latest.at if isinstance(latest, Commit) else latest
-        if moment is not None and not isinstance(moment, datetime):
-            raise TypeError(f"{self.column} has {type(moment).__name__} values; freshness needs a date or timestamp")
-        gauges: dict[tuple[Metric, tuple[str, ...]], float] = {(FUTURE_ROWS, ()): future} if "future" in seen else {}
+        moment: Value
+        future: int | None
+        if isinstance(partitions := seen.get("partitions"), Counts):
+            moment, future = self._of_partitions(partitions, now)
+        else:
+            latest, future = seen["latest"], integer(seen["future"]) if "future" in seen else None
+            moment = latest.at if isinstance(latest, Commit) else latest
+        assert moment is None or isinstance(moment, datetime)
+        gauges: dict[tuple[Metric, tuple[str, ...]], float] = {} if future is None else {(FUTURE_ROWS, ()): future}
         if moment is not None:
             gauges[FRESHNESS, ()] = moment.timestamp()
         return moment, gauges, f"; {future:,} rows lie in the future and do not count" if future else ""
+
+    def _of_partitions(self, partitions: Counts, now: datetime) -> tuple[datetime | None, int]:
+        """The start of the newest partition that has begun, and the rows of those that have not."""
+        zone, newest, future = self.timezone or ZoneInfo("UTC"), None, 0
+        for text, rows in partitions.rows.items():
+            local = read_time(text, zone)
+            if local is None:
+                continue
+            start = local.replace(tzinfo=zone).astimezone(UTC)
+            if start > now + self.clock_tolerance:
+                future += rows
+            elif rows and (newest is None or start > newest):
+                newest = start
+        return newest, future
 
     def no_rows(self, gauges: Mapping[tuple[Metric, tuple[str, ...]], float], remark: str, threshold: str) -> Verdict:
         """There is no data at all, so it is not fresh."""
@@ -101,7 +123,7 @@ class Freshness(FreshnessSource):
         return [{"max_age": body}] if isinstance(body, str) else super().shorthand(body)
 
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
-        moment, gauges, remark = self.newest(seen)
+        moment, gauges, remark = self.newest(seen, now)
         gauges[FRESHNESS_MAX_AGE, ()] = self.max_age.total_seconds()
         threshold = f"max {format_duration(self.max_age)}"
         if moment is None:

@@ -11,7 +11,7 @@ from exporter.catalog.labels import Bound, Outcome
 from exporter.catalog.metrics import FRESHNESS_DEADLINE
 from exporter.checks.base import Example, ago
 from exporter.checks.freshness import FreshnessSource
-from exporter.model import History, Reason, Value, Verdict
+from exporter.model import Commit, History, Reason, Value, Verdict
 from exporter.timetable import check_country, check_days, is_holiday, parse_days
 from exporter.units import Duration, format_duration
 
@@ -69,12 +69,12 @@ class FreshnessDeadline(FreshnessSource):
         if self.deadline(last, zone) > now:
             last = self._next_active(last - timedelta(days=1), -1)
         upcoming = self._next_active(last + timedelta(days=1), 1)
-        moment, gauges, remark = self.newest(seen)
+        moment, gauges, remark = self.newest(seen, now)
         gauges[FRESHNESS_DEADLINE, ()] = self.deadline(upcoming, zone).timestamp()
         threshold = f"by {self.by:%H:%M} {zone.key}"
         if moment is None:
             return self.no_rows(gauges, remark, threshold)
-        lag = self.lag if self.lag is not None else timedelta(days=1 if "evaluated" in seen else 0)
+        lag = self.lag if self.lag is not None else timedelta(days=0 if isinstance(seen.get("latest"), Commit) else 1)
         due = self.deadline(last, zone)
         bounds = {Bound.MAX: self.grace.total_seconds()}
         newest = f"newest data is from {ago(moment, now)}{remark}"

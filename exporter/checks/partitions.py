@@ -43,7 +43,7 @@ class Partitions(ConfiguredCheck):
     days: Annotated[str, AfterValidator(check_days)] = "daily"
     holidays: Annotated[str, AfterValidator(check_country)] | None = None
     timezone: Zone | None = None
-    max: int = Field(default=0, ge=0, description="the most partitions that may be missing")
+    max: int | None = Field(default=None, ge=0, description="the most partitions that may be missing (default 0)")
     warn: _WarnMissing | None = None
 
     @model_validator(mode="after")
@@ -52,6 +52,8 @@ class Partitions(ConfiguredCheck):
             raise ValueError("every is at least 1m, and lookback at least one period (every)")
         if self.lookback / self.every > 20_000:
             raise ValueError(f"lookback / every is {self.lookback / self.every:,.0f} partitions; at most 20,000")
+        if self.warn and self.max is not None and self.warn.max >= self.max:
+            raise ValueError(f"warn.max ({self.warn.max}) must be below max ({self.max}), or it never warns")
         return self
 
     @property
@@ -59,7 +61,7 @@ class Partitions(ConfiguredCheck):
         return (self.column,)
 
     def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
-        return {"partitions": Measurement(Measure.PARTITIONS, (self.column,), self.filter)}
+        return {**self.when_empty(), "partitions": Measurement(Measure.PARTITIONS, (self.column,), self.filter)}
 
     def expected(self, now: datetime) -> list[str]:
         """Values of the partitions of the closed periods, oldest first."""
@@ -81,10 +83,10 @@ class Partitions(ConfiguredCheck):
         expected = self.expected(now)
         missing = [value for value in expected if value not in found]
         outcome = Outcome.WARN if self.warn and len(missing) > self.warn.max else Outcome.PASS
-        outcome = Outcome.FAIL if len(missing) > self.max else outcome
+        limit = self.max if self.max is not None else None if self.warn else 0
+        outcome = Outcome.FAIL if limit is not None and len(missing) > limit else outcome
         shown = ", ".join(missing[-5:]) + (f" and {len(missing) - 5} older" if len(missing) > 5 else "")
         text = f"{len(missing)} of {len(expected)} expected partitions of {self.column} are missing" + (f": {shown}" if missing else "")
-        return Verdict(
-            outcome, f"{text} (allowed: {self.max})", None, len(missing), "partitions", f"max {self.max}",
-            {Bound.MAX: self.max} | ({Bound.WARN_MAX: self.warn.max} if self.warn else {}), gauges={(MISSING_PARTITIONS, ()): len(missing)},
-        )  # fmt: skip
+        bounds = {bound: most for bound, most in ((Bound.MAX, limit), (Bound.WARN_MAX, self.warn.max if self.warn else None)) if most is not None}
+        threshold = f"max {limit}" if limit is not None else f"warn above {bounds[Bound.WARN_MAX]}"
+        return Verdict(outcome, f"{text} (allowed: {threshold})", None, len(missing), "partitions", threshold, bounds, gauges={(MISSING_PARTITIONS, ()): len(missing)})

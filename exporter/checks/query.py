@@ -28,7 +28,7 @@ class Query(ValueCheck):
     sql: SqlQuery = Field(description="one read-only SELECT of one value; {table} is this table")
 
     def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
-        return {"value": Measurement(Measure.QUERY, where=self.filter, query=self.sql)}
+        return {**self.when_empty(), "value": Measurement(Measure.QUERY, where=self.filter, query=self.sql)}
 
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
         value = seen["value"]

@@ -14,6 +14,15 @@ from exporter.model import TableSpec
 Scalar = int | float | datetime | date | str
 
 
+def moment_of(bound: Scalar | None) -> datetime | None:
+    """A bound as naive time, or None where it is none."""
+    try:
+        moment = datetime.fromisoformat(str(bound)) if isinstance(bound, str | date) else None
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=None) if moment else None
+
+
 class Range(MaxFailedRows, ColumnCheck):
     """Values below `min` or above `max` fail (both inclusive); NaN and infinities fail, nulls do not."""
 
@@ -35,6 +44,11 @@ class Range(MaxFailedRows, ColumnCheck):
             raise ValueError("give min or max: without a bound the check can never fail")
         if isinstance(self.min, int | float) and isinstance(self.max, int | float) and self.min > self.max:
             raise ValueError(f"min ({self.min:g}) is greater than max ({self.max:g})")
+        times = [moment_of(bound) for bound in (self.min, self.max)]
+        if times[0] and times[1] and times[0] > times[1]:
+            raise ValueError(f"min ({self.min}) is later than max ({self.max})")
+        if isinstance(self.min, int | float) != isinstance(self.max, int | float) and self.min is not None and self.max is not None:
+            raise ValueError(f"min ({self.min}) and max ({self.max}) are of different kinds: give two numbers, two times or two texts")
         return self
 
     def violations(self, table: TableSpec) -> Mapping[str, Expression]:

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from datetime import date, datetime
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from exporter.catalog.labels import Bound, Dimension, Outcome
 from exporter.checks.base import ConfiguredCheck, Example, Strict, number, rows_in
@@ -27,7 +27,7 @@ class _Tolerance(Strict):
 
 
 class Reconciliation(ConfiguredCheck):
-    """Each measure differs between this table and `with` by at most `tolerance` of the greater one.
+    """Each measure differs between this table and `with` by at most `tolerance` of the greater one; times must be equal.
 
     `filter` restricts this table, `with_filter` the other. A value on one side only is a difference of 100 %.
     """
@@ -48,6 +48,12 @@ class Reconciliation(ConfiguredCheck):
     warn: _Tolerance | None = None
     with_filter: SqlExpression | None = None
 
+    @model_validator(mode="after")
+    def _warn_is_milder(self) -> Self:
+        if self.warn and "tolerance" in self.model_fields_set and self.warn.tolerance >= self.tolerance:
+            raise ValueError("warn.tolerance must be below tolerance, or it never warns")
+        return self
+
     def references(self) -> tuple[str, ...]:
         return (self.other,)
 
@@ -63,22 +69,26 @@ class Reconciliation(ConfiguredCheck):
         return {"evaluated": rows_in(self.filter), **sides}
 
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
-        differences = {text: _difference(number(seen[f"ours {text}"]), number(seen[f"theirs {text}"])) for text in self.measures}
+        differences = {text: _difference(seen[f"ours {text}"], seen[f"theirs {text}"]) for text in self.measures}
         worst = max(differences, key=lambda text: differences[text])
-        ours, theirs = number(seen[f"ours {worst}"]), number(seen[f"theirs {worst}"])
         outcome = Outcome.WARN if self.warn and differences[worst] > self.warn.tolerance else Outcome.PASS
         if differences[worst] > self.tolerance and not (self.warn and "tolerance" not in self.model_fields_set):
             outcome = Outcome.FAIL
-        text = f"{worst} is {_shown(ours)} here and {_shown(theirs)} in {self.other}: they differ by {differences[worst]:.4%} (allowed: {self.tolerance:.4%})"
+        ours, theirs = _shown(seen[f"ours {worst}"]), _shown(seen[f"theirs {worst}"])
+        text = f"{worst} is {ours} here and {theirs} in {self.other}: they differ by {differences[worst]:.4%} (allowed: {self.tolerance:.4%})"
         bounds = {Bound.MAX: self.tolerance} | ({Bound.WARN_MAX: self.warn.tolerance} if self.warn else {})
         return Verdict(outcome, text, None, differences[worst], "ratio", f"max {self.tolerance:.6g}", bounds)
 
 
-def _difference(ours: float | None, theirs: float | None) -> float:
-    if ours is None or theirs is None:
-        return 0.0 if ours is theirs else 1.0
-    return abs(ours - theirs) / max(abs(ours), abs(theirs)) if ours != theirs else 0.0
+def _difference(ours: Value, theirs: Value) -> float:
+    """Of the greater one; times are equal or not."""
+    if ours == theirs:
+        return 0.0
+    if ours is None or theirs is None or isinstance(ours, date) or isinstance(theirs, date):
+        return 1.0
+    mine, other = number(ours) or 0, number(theirs) or 0
+    return abs(mine - other) / max(abs(mine), abs(other)) if mine != other else 0.0
 
 
-def _shown(value: float | None) -> str:
-    return "no value" if value is None else f"{value:,}"
+def _shown(value: Value) -> str:
+    return "no value" if value is None else f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, date) else f"{number(value):,}"

@@ -42,6 +42,10 @@ class RowCountChange(ConfiguredCheck):
     def _bounded(self) -> Self:
         if self.max_drop is None and self.max_growth is None and self.warn is None:
             raise ValueError("give max_drop, max_growth or warn: without a limit the check can never fail")
+        for name in ("max_drop", "max_growth"):
+            limit, mild = getattr(self, name), getattr(self.warn, name, None)
+            if limit is not None and mild is not None and mild >= limit:
+                raise ValueError(f"warn.{name} must be below {name}, or it never warns")
         return self
 
     def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
@@ -49,7 +53,7 @@ class RowCountChange(ConfiguredCheck):
 
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
         rows = integer(seen["evaluated"])
-        before = _baseline([point for point in past.points if "evaluated" in point.seen], rows)
+        before = _baseline([point for point in past.points if "evaluated" in point.seen], rows, past.version)
         if before is None:
             return Verdict(Outcome.LEARNING, f"{rows:,} rows; there is no earlier version to compare with", Reason.HISTORY)
         earlier = integer(before.seen["evaluated"])
@@ -68,12 +72,8 @@ class RowCountChange(ConfiguredCheck):
         return Verdict(outcome, text, None, change, "ratio", threshold, bounds, rows)
 
 
-def _baseline(past: list[Point], rows: int) -> Point | None:
-    """The last point of another version than the present one, which is the last point's if that has its count."""
-    if not past:
-        return None
-    newest = past[-1]
-    if newest.seen["evaluated"] != rows:
-        return newest
-    earlier = [point for point in past[:-1] if point.seen["evaluated"] != rows or point.version != newest.version]
-    return earlier[-1] if earlier else newest
+def _baseline(past: list[Point], rows: int, version: int | None) -> Point | None:
+    """The last point of another version; without versions the last one with another count, else the one before."""
+    if version is not None:
+        return next((point for point in reversed(past) if point.version != version), None)
+    return next((point for point in reversed(past) if point.seen["evaluated"] != rows), past[-1] if past else None)

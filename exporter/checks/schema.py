@@ -1,11 +1,12 @@
 """`schema`: the expected columns exist with the expected types."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from exporter.catalog.labels import Bound, Dimension, Outcome
 from exporter.checks.base import ConfiguredCheck, Example, Strict
@@ -21,6 +22,28 @@ def normal_type(text: str) -> str:
     """A Spark type name in the spelling of Spark's simple strings: lower case, no spaces, no aliases."""
     spelt = re.sub(r"[a-z_]+", lambda word: _ALIASES.get(word[0], word[0]), re.sub(r"\s", "", text.lower()))
     return re.sub(r"decimal(?!\()", "decimal(10,0)", spelt)
+
+
+_TYPES = (
+    "tinyint", "smallint", "int", "bigint", "float", "double", "decimal", "string", "char", "varchar", "boolean", "binary", "date", "timestamp",
+    "timestamp_ntz", "array", "map", "struct", "variant", "void", "interval", *_ALIASES,
+)  # fmt: skip
+
+
+def check_type(text: str) -> str:
+    """`text` if it is a Spark type. Raises ValueError."""
+    spelt = re.sub(r"\s", "", text.lower())
+    fields = re.sub(r"(?<=[<,])(?:`[^`]*`|[^<>,:]+):", "", spelt)
+    for word in re.findall(r"[a-z_]+[a-z_0-9]*", fields):
+        if word not in _TYPES:
+            near = difflib.get_close_matches(word, _TYPES, 1)
+            raise ValueError(f"{text!r} is no Spark type" + (f", did you mean {near[0]!r}?" if near else ": such as bigint, string or decimal(12,2)"))
+    if not fields or any(spelt.count(left) != spelt.count(right) for left, right in ("<>", "()")):
+        raise ValueError(f"{text!r} is no Spark type: its brackets do not match")
+    for precision, scale in re.findall(r"decimal\((\d+)(?:,(\d+))?\)", fields):
+        if not 1 <= int(precision) <= 38 or int(scale or 0) > int(precision):
+            raise ValueError(f"{text!r} is no Spark type: a decimal has 1 to 38 digits, of which no more are behind the point")
+    return text
 
 
 class _WarnExtra(Strict):
@@ -42,15 +65,22 @@ class Schema(ConfiguredCheck):
         {"columns": {"id": "string", "gone": "int"}, "extra_columns": "forbid"}, {"id": "bigint", "x": "int"}, (), Outcome.FAIL, 3
     )
 
-    expected: dict[str, str] = Field(alias="columns", min_length=1)
+    expected: dict[str, Annotated[str, AfterValidator(check_type)]] = Field(alias="columns", min_length=1)
     extra_columns: Literal["allow", "forbid"] = "allow"
     warn: _WarnExtra | None = None
 
     def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
-        return {"schema": Measurement(Measure.SCHEMA)}
+        return {**self.when_empty(), "schema": Measurement(Measure.SCHEMA)}
+
+    def _wanted(self, name: str, there: tuple[Column, ...]) -> str:
+        """The expected name that a column answers to: its own, or one that differs in case only, as Spark resolves names."""
+        if name in self.expected or any(column.name in self.expected and column.name.lower() == name.lower() for column in there):
+            return name
+        return next((wanted for wanted in self.expected if wanted.lower() == name.lower()), name)
 
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
-        found = {column.name: column for column in _columns(seen["schema"])}
+        there = _columns(seen["schema"])
+        found = {self._wanted(column.name, there): column for column in there}
         missing = [name for name in self.expected if name not in found]
         retyped = [
             f"{name} is {found[name].type} instead of {wanted}"

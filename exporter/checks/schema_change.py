@@ -37,7 +37,7 @@ class SchemaChange(ConfiguredCheck):
     fail_on: Literal["breaking", "any"] = "breaking"
 
     def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
-        return {"schema": Measurement(Measure.SCHEMA)}
+        return {**self.when_empty(), "schema": Measurement(Measure.SCHEMA)}
 
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
         known = [point for point in past.points if "schema" in point.seen]

@@ -6,7 +6,10 @@ its results, so there is no order of evaluation to respect.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from exporter.catalog.labels import Dimension
@@ -14,6 +17,7 @@ from exporter.checks import ConfiguredCheck
 from exporter.checks.base import ScheduleModel
 from exporter.config.binding import Scope
 from exporter.config.check_items import Item, items
+from exporter.config.effective import plain
 from exporter.config.problems import nearest
 from exporter.config.schedules import part_at_fault, schedule
 from exporter.config.sections import DefaultsModel, engine_of
@@ -81,9 +85,8 @@ def _table(
 ) -> TableSpec:
     model, scope = entry.model, entry.scope
     inherited = _Inherited(entry, defaults)
-    checks = [inherited.spec(item) for item in found]
     forced = engine_of(model.engine) if model.engine is not None else engine.default if engine is not None else None
-    return TableSpec(
+    table = TableSpec(
         name=entry.name,
         format=entry.format,
         path=entry.path,
@@ -99,8 +102,19 @@ def _table(
         runbook=inherited.runbook,
         engine=forced,
         weights=weights,
-        checks=tuple(spec for spec in checks if spec is not None) if model.enabled else (),
     )
+    checks = [inherited.spec(item, table) for item in found]
+    return replace(table, checks=tuple(spec for spec in checks if spec is not None) if model.enabled else ())
+
+
+def _fingerprint(table: TableSpec, check: ConfiguredCheck) -> str:
+    """Changes with the rule and with the rows it is about, not with who is told of it or when it runs."""
+    rule = {name: value for name, value in plain(check).items() if name not in _ABOUT}
+    scope = [table.place, table.filter.sql if table.filter else None, table.time_column, table.timezone.key]
+    return hashlib.sha256(json.dumps([check.type, rule, scope], sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+_ABOUT = frozenset({"name", "severity", "team", "owner", "runbook", "suggested_action", "schedule", "timeout", "enabled"})
 
 
 class _Inherited:
@@ -127,7 +141,7 @@ class _Inherited:
                 scope.report(str(error), *part_at_fault(model))
             return None
 
-    def spec(self, item: Item) -> CheckSpec | None:
+    def spec(self, item: Item, table: TableSpec) -> CheckSpec | None:
         """The check with what it inherits; None when it is disabled or its schedule is faulty."""
         check = item.check
         own = None if check.schedule is None else self._schedule_of(check.schedule, item.scope.at("schedule"))
@@ -136,9 +150,10 @@ class _Inherited:
         due = own or self._schedule
         if due is None or not check.enabled:
             return None
+        rule = self._with_on_empty(check).in_zone(self._zone)
         return CheckSpec(
             id=check.id,
-            check=self._with_on_empty(check).in_zone(self._zone),
+            check=rule,
             severity=check.severity or self.severity,
             team=check.team if check.team is not None else self.team,
             owner=check.owner if check.owner is not None else self.owner,
@@ -146,6 +161,7 @@ class _Inherited:
             suggested_action=check.suggested_action or "",
             schedule=due,
             timeout=check.timeout or self._timeout,
+            fingerprint=_fingerprint(table, rule),
         )
 
     def _with_on_empty(self, check: ConfiguredCheck) -> ConfiguredCheck:

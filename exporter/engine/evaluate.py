@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -123,7 +124,7 @@ class _Run:
             except EngineError as error:
                 self._failures[name] = error.failure
             except Exception as error:  # a bug of ours must not end the process, nor pass for a verdict
-                self._failures[name] = Failure(Reason.INTERNAL, f"{type(error).__name__}: {error}")
+                self._failures[name] = Failure(Reason.INTERNAL, _place_of(error))
 
     def value(self, one: Measurement) -> Value | Failure:
         """What was measured, or why nothing was."""
@@ -204,7 +205,7 @@ class _Job:
     def follow_up(self, run: _Run) -> Iterable[Measurement]:
         """What it still wants, once it has seen all that it wanted first."""
         try:
-            more = {} if self._failed(run) or self._bug else self.check.check.follow_up(self.values(run), self.past, self.now)
+            more = {} if self._failed(run) or self._bug else self.check.check.follow_up(self.values(run), self._known(run), self.now)
         except Exception as error:
             self._bug, more = _bug(error), {}
         self.wanted |= more
@@ -213,9 +214,12 @@ class _Job:
     def judge(self, run: _Run) -> Verdict:
         """The verdict on what was seen."""
         try:
-            return self._bug or self.check.check.judge({key: run.value(one) for key, one in self.wanted.items()}, self.past, self.now)
+            return self._bug or self.check.check.judge({key: run.value(one) for key, one in self.wanted.items()}, self._known(run), self.now)
         except Exception as error:
             return _bug(error)
+
+    def _known(self, run: _Run) -> History:
+        return replace(self.past, version=run.facts().version)
 
     def values(self, run: _Run) -> dict[str, Value]:
         """What was seen, without what failed."""
@@ -231,7 +235,15 @@ class _Job:
 
 
 def _bug(error: Exception) -> Verdict:
-    return Verdict(Outcome.ERROR, f"{type(error).__name__}: {error}", Reason.TYPE if isinstance(error, TypeError) else Reason.INTERNAL)
+    return Verdict(Outcome.ERROR, _place_of(error), Reason.TYPE if isinstance(error, TypeError) else Reason.INTERNAL)
+
+
+def _place_of(error: Exception) -> str:
+    """What went wrong in our own code, and where; the text of the exception may hold values of the table, so it stays out."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "exporter" in frame.filename] or list(frames)
+    where = f" in {own[-1].filename.rpartition('exporter/')[2]}, line {own[-1].lineno}" if own else ""
+    return f"a fault of dq-exporter: {type(error).__name__}{where}; please report it"
 
 
 def by_table(wanted: Iterable[Measurement]) -> dict[str | None, list[Measurement]]:

@@ -18,11 +18,13 @@ from exporter.catalog.labels import Engine, TableFormat
 from exporter.engine import statements, worker
 from exporter.engine.cancel import Cancel
 from exporter.engine.native_sql import NativeSql
-from exporter.engine.snapshot import INTEGERS, EngineError, Snapshot, Unsupported, kind
+from exporter.engine.snapshot import INTEGERS, EngineError, Snapshot, Unsupported, decimal_size, kind
 from exporter.engine.sql_source import Rows, SqlSource
 from exporter.expression import DIALECT, TABLE_ALIAS
 from exporter.model import Measure, Measurement, Reason, TableFacts, TableSpec
 
+_SUMMED_DIGITS = 28
+"""DataFusion gives a sum ten digits more than its decimals have, 38 at most, and wraps beyond."""
 READABLE = (TableFormat.DELTA, TableFormat.PARQUET)
 
 
@@ -127,6 +129,10 @@ class NativeSource(SqlSource):
         sql, tables = super()._statement(wanted, snapshot)
         if wanted.kind in (Measure.DUPLICATES, Measure.ORPHANS, Measure.PARTITIONS, Measure.BUCKETS, Measure.VALUES, Measure.OVERLAP):
             self._refuse_float_keys(wanted, snapshot)
+        if wanted.kind in (Measure.SUM, Measure.AVG):
+            type_ = NativeSql(snapshot, self.now).column(wanted.columns[0])[1]
+            if kind(type_) == "decimal" and decimal_size(type_)[0] > _SUMMED_DIGITS:
+                raise Unsupported(f"the sum of {type_}, which may overflow unseen,")
         if any(table.deletion_vectors for table in tables.values()) and any(table.spec.format is not TableFormat.DELTA for table in tables.values()):
             raise Unsupported("a table with deletion vectors together with one that is not Delta")
         return sql, tables

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.engine.cancel import Cancel
-from exporter.engine.snapshot import EngineError
+from exporter.engine.snapshot import EngineError, redacted
 from exporter.model import Reason
 
 _LOCAL = {
@@ -143,11 +143,11 @@ class SparkRuntime:
         condition = getattr(error, "getCondition", lambda: None)() or ""
         text = " ".join(str(error).split())
         if self.lost(error):
-            return EngineError(Reason.ENGINE_LOST, f"the Spark session was lost ({text[:200]}); the next run starts another")
+            return EngineError(Reason.ENGINE_LOST, f"the Spark session was lost ({redacted(text, 200)}); the next run starts another")
         for sign, reason in _REASONS:
             if sign in condition or sign in text:
-                return EngineError(reason, f"Spark: {text[:300]}")
-        return EngineError(Reason.INTERNAL, f"Spark: {type(error).__name__}: {text[:400]}")
+                return EngineError(reason, f"Spark: {redacted(text)}")
+        return EngineError(Reason.INTERNAL, f"Spark: {type(error).__name__}: {redacted(text)}")
 
     @contextmanager
     def cancellable(self, session: Any, cancel: Cancel) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,13 @@ class EngineError(Exception):
 
     def __reduce__(self) -> tuple[type[EngineError], tuple[Reason, str]]:
         return EngineError, (self.failure.reason, self.failure.message)
+
+
+def redacted(text: str, most: int = 300) -> str:
+    """An engine's message without what may come from the data: quoted text, numbers and terminal codes."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(text.split()))
+    text = re.sub(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", "'…'", text)
+    return re.sub(r"(?<![\w.])[-+]?\d[\d.,:TZ+-]*\d(?!\w)", "…", text)[:most]
 
 
 class Unsupported(Exception):

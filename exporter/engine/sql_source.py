@@ -233,15 +233,22 @@ def _described(row: Mapping[str, Any]) -> CommitInfo:
     return CommitInfo(int(row["version"]), _utc(row["timestamp"]), operation, mode, operation not in IDLE_OPERATIONS, added, removed, {}, row["userMetadata"])
 
 
+def _instant(value: datetime) -> datetime:
+    """In UTC; at the ends of the calendar the nearest moment that UTC has."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        return (datetime.min if value.year == 1 else datetime.max).replace(tzinfo=UTC)
+
+
 def _value(value: Any, wanted: Measurement) -> Value:
     """An engine's value as ours: instants are aware, in UTC; naive times are read in the measurement's zone."""
     if wanted.kind in (Measure.ROWS, Measure.COUNT_WHERE):
         return int(value)
     if isinstance(value, datetime):
-        zone = ZoneInfo(wanted.timezone or "UTC")
-        return (value if value.tzinfo else value.replace(tzinfo=zone)).astimezone(UTC)
+        return _instant(value if value.tzinfo else value.replace(tzinfo=ZoneInfo(wanted.timezone or "UTC")))
     if isinstance(value, date) and wanted.timezone:
-        return datetime(value.year, value.month, value.day, tzinfo=ZoneInfo(wanted.timezone)).astimezone(UTC)
+        return _instant(datetime(value.year, value.month, value.day, tzinfo=ZoneInfo(wanted.timezone)))
     if isinstance(value, Decimal) and value == value.to_integral_value() and wanted.kind is Measure.SUM:
         return int(value)
     return value  # type: ignore[no-any-return]

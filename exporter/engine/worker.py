@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from exporter.engine.snapshot import EngineError
+from exporter.engine.snapshot import EngineError, redacted
 from exporter.model import Column, Commit, Reason
 
 IDLE_OPERATIONS = frozenset(
@@ -291,9 +291,11 @@ _MEMORY_TEXT = "the query needs more memory than engine.native_memory; raise it,
 _SIGNS: tuple[tuple[Reason, tuple[str, ...], str], ...] = (
     (Reason.UNSUPPORTED, ("reader feature", "table feature", "unsupported reader", "reader version"), "{path} uses a Delta feature that only Spark reads"),
     (Reason.PERMISSION, ("permission denied", "access denied", "forbidden", "accessdenied"), "may not be read; check the permissions of {path}"),
+    (Reason.PERMISSION, ("credential", "secretaccesskey", "accesskeyid"), "there are no usable credentials for {path}; set them under `storage`, secrets by file or environment"),
     (Reason.MEMORY, ("resources exhausted", "failed to allocate", "cannot allocate", "out of memory"), _MEMORY_TEXT),
     (Reason.OVERFLOW, ("overflow", "out of range", "can't cast value", "too large to store in a decimal"), "a number is too large for its type"),
     (Reason.ARITHMETIC, ("divide by zero",), "a division by zero"),
+    (Reason.TYPE, ("was truncated", "unsupported cast", "incompatible types", "cannot be cast to"), "the files of {path} have columns of different types"),
     (Reason.CAST, ("cast error", "cannot cast string", "error parsing"), "a value cannot be cast"),
     (Reason.TABLE_NOT_FOUND, ("does not exist", "no such file", "not found", "not a delta table", "no files in log", "notadirectory"), "there is no table at {path}, or a file of it is gone; check the path, and restore what is missing"),
     (Reason.CORRUPT, ("parquet", "corrupt", "invalid json", "log segment", "eof", "invalid log", "metadata", "missing commit", "thrift"), "a file of {path} is corrupt or incomplete; restore the table to a version that can be read"),
@@ -311,5 +313,7 @@ def translated(error: BaseException, path: str) -> EngineError:
     low = " ".join(word for word in text.lower().split() if "/" not in word and ".parquet" not in word)  # names are no signs
     for reason, signs, message in _SIGNS:
         if any(sign in low for sign in signs):
-            return EngineError(reason, f"{message.format(path=path)} ({text[:300]})")
-    return EngineError(Reason.INTERNAL, f"{type(error).__name__}: {text[:400]}")
+            return EngineError(reason, f"{message.format(path=path)} ({redacted(text)})")
+    if type(error).__name__ in ("DeltaError", "DeltaProtocolError", "JSONDecodeError"):
+        return EngineError(Reason.CORRUPT, f"the log of {path} cannot be read: a part is missing or damaged; restore it, or write the table anew")
+    return EngineError(Reason.INTERNAL, f"{type(error).__name__}: {redacted(text)}")

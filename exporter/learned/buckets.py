@@ -12,29 +12,11 @@ from zoneinfo import ZoneInfo
 from exporter.learned.calendar import Calendar, Grain, exists
 from exporter.learned.volume import Feedback, Judged, Sensitivity, VolumeModel
 from exporter.model import Json
+from exporter.timetable import read_time
 
 KEPT = {Grain.HOUR: 1500, Grain.DAY: 400, Grain.WEEK: 160, Grain.MONTH: 120}
 """Buckets that are kept one by one; what is older lives on in the model's state only."""
 _SHOWN = 120
-_FORMS = ("%Y%m%d", "%Y%m%d%H", "%Y-%m-%d-%H", "%Y/%m/%d", "%Y-%m", "%Y%m")
-
-
-def read_time(text: str, zone: ZoneInfo) -> datetime | None:
-    """A value of a time column or date partition as local time; None when it is none."""
-    try:
-        moment = datetime.fromisoformat(text) if "-" in text else None
-    except ValueError:
-        moment = None
-    if moment is None:
-        for form in _FORMS:
-            try:
-                moment = datetime.strptime(text, form)  # noqa: DTZ007 - local by definition
-                break
-            except ValueError:
-                continue
-    if moment is None or moment.tzinfo is None:
-        return moment
-    return moment.astimezone(zone).replace(tzinfo=None)
 
 
 def by_bucket(rows: Mapping[str, int], grain: Grain, zone: ZoneInfo) -> dict[datetime, int]:

@@ -191,8 +191,8 @@ class Publisher:
         with self._lock:
             self._count(increments)
             name = evaluation.table.name
-            if name in self._tables:  # else it was removed from the configuration while it ran
-                before = self._tables[name]
+            before = self._tables.get(name)
+            if before and before.spec.place == evaluation.table.place:  # else it was removed or moved while it ran
                 self._tables[name] = before.after(evaluation).configured(before.spec)
                 self._render(name)
 

@@ -25,6 +25,7 @@ NEVER_RUN = Verdict(Outcome.SKIPPED, "not run yet")
 TABLE_COUNTERS = tuple(
     metric for metric in m.all_metrics() if metric.kind is Kind.COUNTER and metric.labels[:1] == (lb.TABLE,)
 )
+_BADNESS = (Outcome.SKIPPED, Outcome.LEARNING, Outcome.ERROR, Outcome.PASS, Outcome.WARN, Outcome.FAIL)
 _BY_CHECK = (lb.TABLE, lb.CHECK)
 
 
@@ -79,9 +80,9 @@ def _add_check(out: Samples, table: StoredTable, spec: CheckSpec, state: CheckSt
 
 
 def _add_published(out: Samples, table: StoredTable) -> None:
-    """Gauges that checks publish for their table; of two checks that publish the same, the newer result counts."""
-    by_age = [(state.at, state) for spec in table.spec.checks if (state := table.checks.get(spec.id))]
-    for _, state in sorted(by_age, key=lambda pair: pair[0]):
+    """Gauges that checks publish for their table; of two checks that publish the same, the worse one counts, then the newer."""
+    states = [state for spec in table.spec.checks if (state := table.checks.get(spec.id))]
+    for state in sorted(states, key=lambda state: (_BADNESS.index((state.verdict or state.latest).outcome), state.at)):
         fresh = {metric for metric, _ in state.latest.gauges}
         standing = {key: value for key, value in (state.verdict.gauges if state.verdict else {}).items() if key[0] not in fresh}
         for (metric, values), value in {**standing, **state.latest.gauges}.items():

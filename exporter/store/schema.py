@@ -41,6 +41,7 @@ table_state = sa.Table(
     sa.Column("started_at", Instant, nullable=False),
     sa.Column("duration", sa.Double, nullable=False),
     sa.Column("cost", sa.Text, nullable=False),
+    sa.Column("place", sa.Text, nullable=False, server_default=""),
 )
 """The last evaluation of a table; `cost` is JSON: tier_seconds, scans, timed_out."""
 
@@ -55,6 +56,7 @@ check_state = sa.Table(
     sa.Column("latest", sa.Text, nullable=False),
     sa.Column("verdict", sa.Text),
     sa.Column("verdict_at", Instant),
+    sa.Column("fingerprint", sa.Text, nullable=False, server_default=""),
 )
 """The latest run of a check and its last verdict, both as JSON of a Verdict."""
 

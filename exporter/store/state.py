@@ -22,14 +22,15 @@ class CheckState:
     tier: Tier | None = None
     verdict: Verdict | None = None
     verdict_at: datetime | None = None
+    fingerprint: str = ""
 
     @classmethod
     def after(cls, result: CheckResult, before: CheckState | None) -> CheckState:
         """The state after `result`; without a verdict the last one stays as it is and ages."""
         if result.verdict.outcome.is_verdict:
-            return cls(result.verdict, result.at, result.tier, result.verdict, result.at)
-        if before is None:
-            return cls(result.verdict, result.at, result.tier)
+            return cls(result.verdict, result.at, result.tier, result.verdict, result.at, result.spec.fingerprint)
+        if before is None or before.fingerprint != result.spec.fingerprint:
+            return cls(result.verdict, result.at, result.tier, fingerprint=result.spec.fingerprint)
         return replace(before, latest=result.verdict, at=result.at, tier=result.tier)
 
 
@@ -68,6 +69,9 @@ class StoredTable:
         )
 
     def configured(self, spec: TableSpec) -> StoredTable:
-        """The state under a new configuration; checks that it no longer has are forgotten."""
-        kept = {check.id: self.checks[check.id] for check in spec.checks if check.id in self.checks}
+        """The state under a new configuration; what is no longer there, or is now about something else, is forgotten."""
+        known = {check.id: self.checks[check.id] for check in spec.checks if check.id in self.checks}
+        kept = {check.id: known[check.id] for check in spec.checks if check.id in known and known[check.id].fingerprint == check.fingerprint}
+        if spec.place != self.spec.place:
+            return StoredTable(spec, kept)
         return replace(self, spec=spec, checks=kept)

@@ -18,7 +18,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from exporter.catalog.labels import Outcome
-from exporter.model import CheckSpec, Evaluation, History, Point, TableSpec
+from exporter.model import NO_HISTORY, CheckSpec, Evaluation, History, Point, TableSpec
 from exporter.score import Score
 from exporter.store import counters, history, learned, results
 from exporter.store.learned import Remark
@@ -91,10 +91,12 @@ class Store:
         """Everything that a check may know of its past."""
         kind = check.check
         with self._reading() as connection:
+            if results.is_of_another_rule(connection, table, check):
+                return NO_HISTORY
             return History(
                 history.past(connection, table, check.id, now - kind.history) if kind.history else (),
                 learned.recall(connection, table, check.id) if kind.learns else None,
-                learned.remarks(connection, table, check.id) if kind.learns else {},
+                feedback=learned.remarks(connection, table, check.id) if kind.learns else {},
             )
 
     def remark(self, said: Remark) -> None:

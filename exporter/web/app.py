@@ -66,7 +66,7 @@ def create_app(
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.add_middleware(Guard, config=web.config, token=web.token, policy=pages.POLICY)
 
-    @app.get("/metrics")
+    @app.api_route("/metrics", methods=["GET", "HEAD"])
     def metrics(request: Request) -> Response:
         gzip = accepts_gzip(request.headers.get("accept-encoding", ""))
         body, content_type, encoding = publisher.render(request.headers.get("accept", ""), gzip)
@@ -93,16 +93,16 @@ def create_app(
         problems = "".join(f"{problem}\n" for problem in outcome.problems)
         return PlainTextResponse(f"the new configuration is not used, the old one stays in use:\n{problems}", 500)
 
-    @app.get("/api/v1/status")
+    @app.api_route("/api/v1/status", methods=["GET", "HEAD"])
     def status() -> dict[str, Any]:
         """The JSON of the status page; its shape is that of `exporter.web.status.to_json`."""
         return to_json(view(publisher.state(), clock()))
 
-    @app.get("/")
+    @app.api_route("/", methods=["GET", "HEAD"])
     def home() -> Response:
         return HTMLResponse(pages.home(view(publisher.state(), clock())))
 
-    @app.get("/tables/{name:path}")
+    @app.api_route("/tables/{name:path}", methods=["GET", "HEAD"])
     def table(name: str) -> Response:
         found = next((table for table in view(publisher.state(), clock()).tables if table.name == name), None)
         if found is None:

@@ -89,14 +89,18 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
+class AddressError(ValueError):
+    """The text is not HOST:PORT."""
+
+
 def serve(app: ASGIApp, listen_address: str, config: WebConfig | None = None) -> Server:
     """Binds `HOST:PORT` (port 0 for a free one, an empty host for every address); not yet serving.
 
-    Call `start` or `run` on the result. Raises ValueError for an address that is none, OSError when it is taken.
+    Call `start` or `run` on the result. Raises AddressError for an address that is none, OSError when it is taken.
     """
     host, colon, port = listen_address.rpartition(":")
     if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"listen address {listen_address!r}: write HOST:PORT, such as 127.0.0.1:9818 or :9818")
+        raise AddressError(f"listen address {listen_address!r}: write HOST:PORT, such as 127.0.0.1:9818 or :9818")
     host = host.removeprefix("[").removesuffix("]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, int(port)), family=family, backlog=128)

@@ -1,4 +1,4 @@
-"""What checks learned, what people said of it, and how scores went."""
+"""What checks learned, what people said of it, how scores went, and which rule and rows a result is of."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Makes the tables; times are microseconds since 1970 UTC."""
+    """Makes the tables and columns; times are microseconds since 1970 UTC."""
+    op.add_column("dq_table_state", sa.Column("place", sa.Text, nullable=False, server_default=""))
+    op.add_column("dq_check_state", sa.Column("fingerprint", sa.Text, nullable=False, server_default=""))
     op.create_table(
         "dq_memory",
         sa.Column("table_name", sa.Text, primary_key=True),
