@@ -297,9 +297,10 @@ def _run_demo(path: Path, listen: str, once: bool) -> None:
         try:
             exporter.wait(until=lambda: not waiting)
             console.print(report.check_table(sorted(seen, key=lambda evaluation: evaluation.table.name)))
-            typer.echo(f"\nstatus page  {exporter.server.url}/\nmetrics      {exporter.server.url}/metrics\nconfigured by {path}")
-            if not once:
-                typer.echo("Ctrl-C ends it")
+            if once:
+                typer.echo(f"\nconfigured by {path}; without ONCE=1 (or --once) the status page and the metrics are served at {exporter.server.url}/")
+            else:
+                typer.echo(f"\nstatus page  {exporter.server.url}/\nmetrics      {exporter.server.url}/metrics\nconfigured by {path}\nCtrl-C ends it")
                 exporter.wait()
         finally:
             exporter.stop()

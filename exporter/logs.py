@@ -100,8 +100,9 @@ def set_up(
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):  # uvicorn brings handlers of its own
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
-    for name in ("apscheduler", "py4j", "alembic", "uvicorn"):  # each evaluation has its own line; these would add several
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    # Each evaluation has its own line, and what goes wrong in these is told by us, with what to do.
+    for name, least in (("alembic", logging.WARNING), ("uvicorn", logging.WARNING), ("apscheduler", logging.ERROR), ("py4j", logging.CRITICAL)):
+        logging.getLogger(name).setLevel(max(least, root.level))
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,

@@ -86,5 +86,5 @@ class FreshnessDeadline(FreshnessSource):
         if self._active(today) and now < self.deadline(today, zone) and moment < datetime.combine(today, time(), zone) - lag:
             text = f"data of {today} is due by {self.by:%H:%M} {zone.key}; {newest}"
             return Verdict(Outcome.SKIPPED, text, Reason.NOT_DUE, threshold=threshold, gauges=gauges)
-        text = f"data of {last} is there (due by {self.by:%H:%M} {zone.key}); {newest}"
+        text = f"what was due on {last} by {self.by:%H:%M} {zone.key} is there; {newest}"
         return Verdict(Outcome.PASS, text, None, 0, "seconds", threshold, bounds, gauges=gauges)

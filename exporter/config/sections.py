@@ -137,8 +137,8 @@ class SparkModel(Section):
     def resolve(self, scope: Scope) -> SparkSettings:
         if self.master is not None and self.remote is not None:
             scope.report("give master or remote (Spark Connect), not both", "remote", at_key=True)
-        if self.remote is not None and not self.remote.startswith("sc://"):
-            scope.report(f'"{self.remote}" is not a Spark Connect address: write sc://HOST:15002', "remote")
+        if self.remote is not None and not re.match(r"sc://|local(\[[\d*]+\])?$", self.remote):
+            scope.report(f'"{self.remote}" is not a Spark Connect address: write sc://HOST:15002, or local[2] for a server of its own', "remote")
         token = scope.secret("token", self.token_file, self.token_env)
         if token is not None and self.remote is None:
             scope.report("a token is only for remote (Spark Connect)", at_key=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from exporter.engine.snapshot import EngineError
-from exporter.model import Reason
+from exporter.model import Measurement, Reason
 from exporter.units import format_duration
 
 
@@ -17,6 +18,8 @@ class Cancel:
 
     def __init__(self, timeout: timedelta) -> None:
         self.timeout = timeout
+        self.limits: dict[Measurement, timedelta] = {}
+        """How long each measurement may take, where that is less."""
         self._deadline = time.monotonic() + timeout.total_seconds()
         self._lock = threading.Lock()
         self._stops: list[Callable[[], object]] = []
@@ -34,6 +37,18 @@ class Cancel:
     def timed_out(self) -> bool:
         """True when it is over because of the timeout."""
         return self._reason is Reason.TIMEOUT
+
+    @contextmanager
+    def part(self, measurements: Iterable[Measurement]) -> Iterator[Cancel]:
+        """The right of a part to go on: over after the longest limit of its measurements, or with the whole."""
+        limit = max((self.limits.get(one, self.timeout) for one in measurements), default=self.timeout)
+        part = Cancel(min(limit, self.timeout))
+        part._deadline = min(part._deadline, self._deadline)
+        self.on_fire(lambda: part.fire(self._reason or Reason.CANCELLED))
+        try:
+            yield part
+        finally:
+            part.close()
 
     def remaining(self) -> float:
         """Seconds left, at least a hundredth."""

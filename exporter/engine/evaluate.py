@@ -67,6 +67,8 @@ class Evaluator:
         started, run = perf_counter(), _Run(self, table, now, cancel)
         jobs = [_Job(table, check, past, now) for check in checks]
         try:
+            for job in jobs:
+                job.limit(cancel)
             run.measure(one for job in jobs for one in job.wanted.values())
             more = [one for job in jobs for one in job.follow_up(run)]
             if more:
@@ -77,7 +79,7 @@ class Evaluator:
         facts, scans = run.facts(), _scans(run.answers)
         return Evaluation(
             uuid.uuid4().hex[:12], table, now, perf_counter() - started, facts, results, scans[-1].engine if scans else None,
-            _seconds(run.answers), scans, cancel.timed_out,
+            _seconds(run.answers), scans, any(result.verdict.reason is Reason.TIMEOUT for result in results),
         )  # fmt: skip
 
     def explain(self, table: TableSpec, past: Past, now: datetime, cancel: Cancel) -> Explained:
@@ -163,8 +165,12 @@ class _Run:
             try:
                 return self.evaluator.workers.open(spec, self.cancel)
             except EngineError as error:
-                if error.failure.reason not in (Reason.INTERNAL, Reason.UNSUPPORTED) or self.choice(spec) is Engine.NATIVE:
+                if error.failure.reason not in _SPARK_MAY or self.choice(spec) is Engine.NATIVE:
                     raise
+                try:
+                    return open_with_spark(self.evaluator.spark, spec, self.cancel)
+                except EngineError as other:
+                    raise (error if error.failure.reason is Reason.CORRUPT else other) from None
         return open_with_spark(self.evaluator.spark, spec, self.cancel)
 
     def choice(self, spec: TableSpec) -> Engine | None:
@@ -202,6 +208,11 @@ class _Job:
         except Exception as error:
             self._bug = _bug(error)
 
+    def limit(self, cancel: Cancel) -> None:
+        """Each measurement may take as long as the most patient of its checks allows."""
+        for one in map(_own, self.wanted.values()):
+            cancel.limits[one] = max(cancel.limits.get(one, self.check.timeout), self.check.timeout)
+
     def follow_up(self, run: _Run) -> Iterable[Measurement]:
         """What it still wants, once it has seen all that it wanted first."""
         try:
@@ -209,6 +220,7 @@ class _Job:
         except Exception as error:
             self._bug, more = _bug(error), {}
         self.wanted |= more
+        self.limit(run.cancel)
         return more.values()
 
     def judge(self, run: _Run) -> Verdict:
@@ -259,6 +271,8 @@ def _own(one: Measurement) -> Measurement:
     return replace(one, of=None) if one.of else one
 
 
+_SPARK_MAY = (Reason.INTERNAL, Reason.UNSUPPORTED, Reason.CORRUPT)
+"""Why a table that the native engine cannot open may still be read by Spark."""
 _NOTHING = Failure(Reason.INTERNAL, "not measured")
 
 

@@ -43,6 +43,8 @@ class Metadata:
             case Measure.SCHEMA:
                 return (snapshot.schema,)
             case Measure.COMMIT:
+                if snapshot.commit is None and snapshot.facts.version is not None and snapshot.facts.rows == 0:
+                    return (None,)  # created, and never loaded
                 if snapshot.commit is None:
                     text = f"{snapshot.spec.name} ({snapshot.spec.format}) has no commit that tells when data came; give a column"
                     return Failure(Reason.UNSUPPORTED, text)

@@ -105,6 +105,13 @@ class NativeDialect:
         return f"percentile_cont({sql}, {share!r})"
 
 
+def _only_the_table(tree: exp.Select) -> bool:
+    """True for FROM {table} as it is: no subquery, version, sample, alias or join."""
+    source = tree.args.get("from_") or tree.args.get("from")
+    table = source.this if source is not None else None
+    return isinstance(table, exp.Table) and table.name == TABLE_ALIAS and {key for key, value in table.args.items() if value} == {"this"} and tree.find(exp.Subquery) is None
+
+
 class NativeSource(SqlSource):
     """Answers with DataFusion what is on the allow-list, for tables up to `max_bytes`."""
 
@@ -147,8 +154,7 @@ class NativeSource(SqlSource):
         assert wanted.query is not None
         tree, sql = wanted.query.tree, NativeSql(snapshot, self.now)
         parts = {key for key, value in tree.args.items() if value}
-        table = tree.find(exp.Table)
-        if not isinstance(tree, exp.Select) or parts - {"expressions", "from_", "from", "where", "kind"} or table is None or table.name != TABLE_ALIAS or table.alias:
+        if not isinstance(tree, exp.Select) or parts - {"expressions", "from_", "from", "where", "kind"} or not _only_the_table(tree):
             raise Unsupported("a query other than one aggregate of {table}")
         value = tree.selects[0].unalias()
         where = [sql.predicate(scope) for scope in (snapshot.spec.filter, wanted.where) if scope is not None]

@@ -13,7 +13,7 @@ from sqlglot import exp
 from exporter.engine.literals import Typed, decimal_literal, instant_for, literal_for
 from exporter.engine.regex import to_rust
 from exporter.engine.snapshot import INTEGERS, NUMBERS, EngineError, Snapshot, Unsupported, decimal_size, kind
-from exporter.engine.spark_sql import resolve
+from exporter.engine.spark_sql import resolve, resolve_path
 from exporter.expression import DIALECT, Canonical, Expression
 from exporter.model import Reason
 
@@ -78,7 +78,14 @@ class NativeSql:
 
     # --- leaves ---------------------------------------------------------------------------------------------
     def _column(self, node: exp.Expr) -> Sql:
-        return self._path(*resolve(self.snapshot, ".".join(part.name for part in node.parts)))  # type: ignore[attr-defined]
+        names = [part.name for part in node.parts]  # type: ignore[attr-defined]
+        if len(names) == 1:
+            column = self.snapshot.column(names[0])
+            return self._path((column.name,), column.type)
+        try:
+            return self._path(*resolve_path(self.snapshot, names))
+        except EngineError:
+            raise Unsupported(f"the name {'.'.join(names)}") from None
 
     def _literal(self, node: exp.Expr) -> Sql:
         if node.is_string:

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import threading
+import time
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
@@ -52,7 +53,10 @@ _REASONS: tuple[tuple[str, Reason], ...] = (
     ("FAILED_READ_FILE", Reason.CORRUPT),
     ("CANNOT_READ_FILE", Reason.CORRUPT),
     ("DELTA_LOG", Reason.CORRUPT),
+    ("FAILED_JDBC", Reason.CONNECTION),
     ("PARSE_SYNTAX_ERROR", Reason.EXPRESSION),
+    ("INVALID_IDENTIFIER", Reason.EXPRESSION),
+    ("UNBOUND_SQL_PARAMETER", Reason.EXPRESSION),
     ("UNRESOLVED_ROUTINE", Reason.EXPRESSION),
     ("INVALID_REGEXP", Reason.EXPRESSION),
     ("INVALID_PARAMETER_VALUE", Reason.EXPRESSION),
@@ -72,7 +76,7 @@ _REASONS: tuple[tuple[str, Reason], ...] = (
 
 
 class SparkRuntime:
-    """Owns the session of the process; `remote` is Spark Connect (`sc://…`), `conf` may hold secrets."""
+    """Owns the session of the process; `remote` is Spark Connect (`sc://…`, or `local[2]` for a Connect server of its own), `conf` may hold secrets."""
 
     def __init__(self, master: str = "local[2]", remote: str | None = None, conf: Mapping[str, str] | None = None, session: Any = None) -> None:
         self.master, self.remote, self.conf = master, remote, dict(conf or {})
@@ -88,8 +92,17 @@ class SparkRuntime:
         """The session, started if need be (seconds the first time). Raises EngineError with the mend."""
         with self._lock:
             if self._session is None:
-                self._session = self._start()
+                self._session = self._start_over() if _gateway_is_dead() else self._start()
             return self._session
+
+    def _start_over(self) -> Any:
+        """Starts again after the JVM died, whose end may take a moment to show."""
+        _forget(None)
+        try:
+            return self._start()
+        except EngineError:
+            _forget(None)
+            return self._start()
 
     def _start(self) -> Any:
         logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # 5 KB for each error, told better by us
@@ -127,13 +140,14 @@ class SparkRuntime:
 
     def lost(self, error: BaseException) -> bool:
         """True when the error means that the session is gone; the next `session()` starts another."""
+        told = getattr(error, "getCondition", lambda: None)()  # an error class is of a living session, whatever its text quotes
         text = str(error)
-        gone = isinstance(error, (ConnectionError, EOFError)) or type(error).__name__ == "Py4JNetworkError" or any(sign in text for sign in _LOST)
+        gone = isinstance(error, (ConnectionError, EOFError)) or type(error).__name__ == "Py4JNetworkError" or (not told and any(sign in text for sign in _LOST))
         if gone and self._given is None:
             with self._lock:
                 old, self._session = self._session, None
-            if old is not None:
-                _forget(old)
+                if old is not None:
+                    _forget(old)
         return gone
 
     def translate(self, error: BaseException) -> EngineError:
@@ -152,22 +166,31 @@ class SparkRuntime:
     @contextmanager
     def cancellable(self, session: Any, cancel: Cancel) -> Iterator[None]:
         """Spark work in this block is stopped when `cancel` fires: by job tag, or over Connect by operation tag."""
-        tag = f"dq-{uuid.uuid4().hex}"
-        if hasattr(session, "_client") or "connect" in type(session).__module__:
-            session.addTag(tag)
-            cancel.on_fire(lambda: session.interruptTag(tag))
-            try:
-                yield
-            finally:
-                session.removeTag(tag)
-            return
-        context = session.sparkContext
-        context.addJobTag(tag)
-        cancel.on_fire(lambda: context.cancelJobsWithTag(tag))
+        if cancel.fired:
+            raise cancel.error()
+        tag, left = f"dq-{uuid.uuid4().hex}", threading.Event()
+        connect = hasattr(session, "_client") or "connect" in type(session).__module__
+        add, remove, stop = (
+            (session.addTag, session.removeTag, session.interruptTag)
+            if connect
+            else (session.sparkContext.addJobTag, session.sparkContext.removeJobTag, session.sparkContext.cancelJobsWithTag)
+        )
+
+        def until_left() -> None:
+            """Again and again: what has not been submitted yet cannot be cancelled yet."""
+            while not left.is_set():
+                with suppress(Exception):
+                    stop(tag)
+                left.wait(0.5)
+
+        add(tag)
+        cancel.on_fire(threading.Thread(target=until_left, daemon=True).start)
         try:
             yield
         finally:
-            context.removeJobTag(tag)
+            left.set()
+            with suppress(Exception):
+                remove(tag)
 
     def close(self) -> None:
         """Stops the session if this object started it."""
@@ -184,10 +207,27 @@ def _forget(session: Any) -> None:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    gateway = SparkContext._gateway
-    if gateway is not None and gateway.proc.poll() is not None:
+    if _gateway_is_dead():
         SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
         SparkSession._instantiatedSession = None
+
+
+def _gateway_is_dead() -> bool:
+    """True when the JVM that pyspark would use has ended, or is about to: it no longer answers."""
+    from pyspark import SparkContext
+
+    gateway = SparkContext._gateway
+    if gateway is None:
+        return False
+    for _ in range(20):  # a killed process needs a moment to be reaped
+        if gateway.proc.poll() is not None:
+            return True
+        try:
+            gateway.jvm.System.currentTimeMillis()
+            return False
+        except Exception:
+            time.sleep(0.1)
+    return True
 
 
 def delta_package() -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlglot import exp
@@ -16,7 +17,7 @@ from exporter.engine.cancel import Cancel
 from exporter.engine.session import SparkRuntime
 from exporter.engine.snapshot import EngineError, Snapshot, Unsupported
 from exporter.engine.spark_sql import name_sql, resolve, to_spark
-from exporter.engine.sql_source import Rows, SqlSource
+from exporter.engine.sql_source import OTHER, Rows, SqlSource
 from exporter.expression import DIALECT, TABLE_ALIAS, Expression
 from exporter.model import Column, Commit, Measurement, Reason, TableFacts, TableSpec
 
@@ -55,7 +56,7 @@ class SparkSource(SqlSource):
     def __init__(self, runtime: SparkRuntime, open_other: Callable[[str], Snapshot]) -> None:
         super().__init__(open_other)
         self.runtime = runtime
-        self._views: dict[tuple[str, int | None], str] = {}
+        self._views: dict[tuple[int, str, int | None], str] = {}
 
     def refusal(self, snapshot: Snapshot) -> str | None:
         return None
@@ -66,7 +67,11 @@ class SparkSource(SqlSource):
     def query(self, wanted: Measurement, snapshot: Snapshot) -> str:
         """The query as written, with `{table}` as the pinned, filtered view and configured tables as theirs."""
         assert wanted.query is not None
-        return wanted.query.tree.sql(DIALECT, comments=False)
+        tree = wanted.query.tree.copy()
+        for table in list(tree.find_all(exp.Table)):
+            if OTHER + (name := ".".join(part.name for part in table.parts)) in self._others(wanted):
+                table.replace(exp.to_table(_alias(name), alias=table.alias or table.name, dialect=DIALECT))
+        return tree.sql(DIALECT, comments=False)
 
     def commits(self, wanted: Measurement, snapshot: Snapshot) -> str:
         """Delta's own history; it names no partitions."""
@@ -78,8 +83,7 @@ class SparkSource(SqlSource):
         try:
             session = self.runtime.session()
             with self.runtime.cancellable(session, cancel):
-                frame = session.sql(self._with_views(session, sql, tables))
-                return [row.asDict() for row in frame.collect()]
+                return rows_of(session.sql(self._with_views(session, sql, tables)))
         except Exception as error:
             raise self.runtime.translate(error) from None
 
@@ -94,11 +98,16 @@ class SparkSource(SqlSource):
         """The statement over views: `WITH t AS (…)` keeps users' text untouched."""
         if not tables:
             return sql
-        scope = {name: f"SELECT * FROM {self._view(session, table)}" for name, table in tables.items()}
-        if "t" in tables and TABLE_ALIAS in sql:
-            spec = tables["t"].spec
-            filtered = f" WHERE {to_spark(spec.filter, tables['t'])}" if spec.filter else ""
-            scope[TABLE_ALIAS] = scope.pop("t") + filtered
+        scope = {}
+        for name, table in tables.items():
+            body = f"SELECT * FROM {self._view(session, table)}"
+            filtered = body + (f" WHERE {to_spark(table.spec.filter, table)}" if table.spec.filter else "")
+            if name.startswith(OTHER):
+                scope[_alias(name.removeprefix(OTHER))] = filtered
+            elif name == "t" and TABLE_ALIAS in sql:
+                scope[TABLE_ALIAS] = filtered
+            else:
+                scope[name] = body
         if sql.lstrip().upper().startswith("WITH"):
             tree: Any = exp.maybe_parse(sql, dialect=DIALECT)
             for name, body in reversed(scope.items()):
@@ -109,7 +118,7 @@ class SparkSource(SqlSource):
         return f"WITH {', '.join(f'{name} AS ({body})' for name, body in scope.items())} {sql}"
 
     def _view(self, session: Any, snapshot: Snapshot) -> str:
-        key = (snapshot.spec.name, snapshot.facts.version)
+        key = (id(session), snapshot.spec.name, snapshot.facts.version)
         if key not in self._views:
             name = f"dq_{uuid.uuid4().hex}"
             _frame(session, snapshot.spec, snapshot.facts.version).createOrReplaceTempView(name)
@@ -122,10 +131,41 @@ class SparkSource(SqlSource):
             return
         try:
             session = self.runtime.session()
-            for name in self._views.values():
-                session.catalog.dropTempView(name)
+            for (owner, _, _), name in self._views.items():
+                if owner == id(session):
+                    session.catalog.dropTempView(name)
         except Exception as error:
             self.runtime.lost(error)
+
+
+def _alias(name: str) -> str:
+    """The name of another configured table inside a query."""
+    return "dq_" + hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def rows_of(frame: Any) -> Rows:
+    """The rows of a DataFrame; times come as microseconds, because Spark would turn them into this process's local time."""
+    from pyspark.sql import functions as F
+
+    times = {field.name: field.dataType.typeName() for field in frame.schema.fields if field.dataType.typeName() in ("timestamp", "timestamp_ntz")}
+    if times:
+        columns = [(name, F.col(name_sql(name))) for name in frame.columns]
+        frame = frame.select(*(F.unix_micros(column.cast("timestamp")).alias(name) if name in times else column for name, column in columns))
+    rows = [row.asDict() for row in frame.collect()]
+    for row in rows:
+        for name, type_ in times.items():
+            if row[name] is not None:
+                row[name] = _time(row[name], aware=type_ == "timestamp")
+    return rows
+
+
+def _time(microseconds: int, aware: bool) -> datetime:
+    """Microseconds since 1970 as a datetime, at most at the ends of the calendar."""
+    zone = UTC if aware else None
+    try:
+        return datetime(1970, 1, 1, tzinfo=zone) + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return (datetime.max if microseconds > 0 else datetime.min).replace(tzinfo=zone)
 
 
 def _frame(session: Any, spec: TableSpec, version: int | None) -> Any:
@@ -183,7 +223,7 @@ def _delta_facts(session: Any, spec: TableSpec) -> tuple[TableFacts, Commit | No
         if not provider or str(provider[0]).lower() != "delta":
             return TableFacts(), None
     detail = session.sql(f"DESCRIBE DETAIL {target}").collect()[0].asDict()
-    history = session.sql(f"DESCRIBE HISTORY {target} LIMIT 100").select("version", "timestamp", "operation").collect()
+    history = rows_of(session.sql(f"DESCRIBE HISTORY {target} LIMIT 100").select("version", "timestamp", "operation"))
     data = [row for row in history if row["operation"] not in IDLE_OPERATIONS]
-    commit = Commit(data[0]["version"], data[0]["timestamp"].replace(tzinfo=UTC)) if data else None
+    commit = Commit(data[0]["version"], data[0]["timestamp"]) if data else None
     return TableFacts(history[0]["version"] if history else None, None, detail["sizeInBytes"], detail["numFiles"]), commit

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from sqlglot import exp
 from sqlglot.dialects.spark import Spark
 from sqlglot.tokenizer_core import Token, TokenType
@@ -18,23 +21,37 @@ def name_sql(*parts: str) -> str:
 
 
 def resolve(snapshot: Snapshot, name: str) -> tuple[tuple[str, ...], str]:
-    """Path and type of a column as written: a column of that name, else a field of a struct. Raises EngineError."""
+    """Path and type of a column as written: a column of that name, else a field of a struct, whose name may have dots.
+
+    Parts may stand in backticks. Raises EngineError.
+    """
     try:
         column = snapshot.column(name)
         return (column.name,), column.type
     except EngineError:
-        head, *fields = name.split(".")
-        if not fields or not any(column.name.lower() == head.lower() for column in snapshot.schema):
-            raise
-    column = snapshot.column(head)
-    path, type_ = [column.name], column.type
-    for field in fields:
+        parts = [part.strip("`") for part in re.findall(r"`[^`]*`|[^.`]+", name)]
+        heads = {column.name.lower() for column in snapshot.schema}
+        for end in range(len(parts) - 1, 0, -1):
+            if ".".join(parts[:end]).lower() in heads:
+                return resolve_path(snapshot, [".".join(parts[:end]), *parts[end:]])
+        if "`" in name and name.strip("`").lower() in heads:
+            return resolve(snapshot, name.strip("`"))
+        raise
+
+
+def resolve_path(snapshot: Snapshot, names: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """Path and type of a field of a struct; names that follow one another may be one name with dots. Raises EngineError."""
+    column = snapshot.column(names[0])
+    path, type_, left = [column.name], column.type, list(names[1:])
+    while left:
         found = struct_fields(type_)
-        match = next((inner for inner in found if inner.lower() == field.lower()), None)
-        if match is None:
-            raise EngineError(Reason.COLUMN_NOT_FOUND, missing_column(field, found, f"{snapshot.spec.name} column {'.'.join(path)}"))
-        path.append(match)
-        type_ = found[match]
+        by_lower = {field.lower(): field for field in found}
+        for end in range(len(left), 0, -1):
+            if (match := by_lower.get(".".join(left[:end]).lower())) is not None:
+                path, type_, left = [*path, match], found[match], left[end:]
+                break
+        else:
+            raise EngineError(Reason.COLUMN_NOT_FOUND, missing_column(left[0], found, f"{snapshot.spec.name} column {'.'.join(path)}"))
     return tuple(path), type_
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -18,12 +19,15 @@ from exporter.engine.plan import Answers, Offer
 from exporter.engine.snapshot import EngineError, Snapshot, Unsupported
 from exporter.engine.spark_sql import resolve
 from exporter.engine.worker import IDLE_OPERATIONS
+from exporter.expression import all_of
 from exporter.model import CommitInfo, Counts, Duplicates, Failure, Measure, Measurement, Orphans, Overlap, Reason, Scan, Value
 
 _OF_THE_DATA = frozenset(
     {Reason.OVERFLOW, Reason.ARITHMETIC, Reason.CAST, Reason.EXPRESSION, Reason.TYPE, Reason.COLUMN_NOT_FOUND, Reason.INTERNAL}
 )
 """Failures that one expression can cause; the others would hit every expression alike."""
+OTHER = "query:"
+"""Stands before the name of another configured table that a query reads."""
 _MOST_PARTITIONS = 100_000
 Rows = list[dict[str, Any]]
 
@@ -106,8 +110,17 @@ class SqlSource(ABC):
             case Measure.COMMITS:
                 return self.commits(wanted, snapshot), {}
             case Measure.QUERY:
-                return self.query(wanted, snapshot), here
+                both = all_of(snapshot.spec.filter, wanted.where)
+                return self.query(wanted, snapshot), {"t": replace(snapshot, spec=replace(snapshot.spec, filter=both)), **self._others(wanted)}
         raise Unsupported(wanted.kind.value)
+
+    def _others(self, wanted: Measurement) -> dict[str, Snapshot]:
+        """The configured tables that a query names besides its own."""
+        others = {}
+        for name in wanted.query.tables() if wanted.query else ():
+            with suppress(EngineError):
+                others[OTHER + name] = self.open_other(name)
+        return others
 
     # --- answering ----------------------------------------------------------------------------------------------
     def answer(self, snapshot: Snapshot, offer: Offer, cancel: Cancel) -> Answers:
@@ -117,12 +130,14 @@ class SqlSource(ABC):
         aggregates = [one for one, tier in offer.tiers.items() if tier is Tier.SCAN]
         if aggregates:
             started = perf_counter()
-            values |= self._aggregates(snapshot, self._analysed(snapshot, aggregates, values), cancel)
+            with cancel.part(aggregates) as part:
+                values |= self._aggregates(snapshot, self._analysed(snapshot, aggregates, values), part)
             seconds[Tier.SCAN] = perf_counter() - started
         for one in (one for one, tier in offer.tiers.items() if tier is Tier.JOB):
             started = perf_counter()
             try:
-                values[one] = self._job(snapshot, one, cancel)
+                with cancel.part([one]) as part:
+                    values[one] = self._job(snapshot, one, part)
             except EngineError as error:
                 values[one] = error.failure
             seconds[Tier.JOB] = seconds.get(Tier.JOB, 0.0) + perf_counter() - started

@@ -106,7 +106,7 @@ def _open_delta(ref: TableRef) -> Opened:
     columns = tuple(table.metadata().partition_columns)
     partitions = {name: _partition(actions.column(f"partition.{name}").to_pylist(), counts) for name in columns if f"partition.{name}" in actions.column_names}
     sizes = int(pa.compute.sum(actions.column("size_bytes")).as_py() or 0) if actions.num_rows else 0
-    schema = tuple(Column(field["name"], _delta_type(field["type"]), field["nullable"]) for field in fields)
+    schema = tuple(Column(field["name"], _column_type(field), field["nullable"]) for field in fields)
     return Opened(
         schema, table.version(), _total(counts), sizes, actions.num_rows, _last_commit(table), columns, partitions, bool(_deleted_rows(table))
     )
@@ -177,6 +177,11 @@ def _last_commit(table: Any) -> Commit | None:
     return None
 
 
+def _column_type(field: Mapping[str, Any]) -> str:
+    """The type of a column; Spark keeps char(n) and varchar(n) beside the type."""
+    return str((field.get("metadata") or {}).get("__CHAR_VARCHAR_TYPE_STRING") or _delta_type(field["type"]))
+
+
 def _delta_type(type_: Any) -> str:
     """Spark's simple string of a type in Delta's schema JSON."""
     if isinstance(type_, str):
@@ -207,17 +212,35 @@ def _parquet(path: str) -> Any:
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-    def dataset(partitioning: Any) -> Any:
-        return ds.dataset(path, format="parquet", partitioning=partitioning, exclude_invalid_files=False, ignore_prefixes=["_", "."])
+    form = ds.ParquetFileFormat(coerce_int96_timestamp_unit="us")
+
+    def dataset(partitioning: Any, schema: Any = None) -> Any:
+        return ds.dataset(path, schema=schema, format=form, partitioning=partitioning, exclude_invalid_files=False, ignore_prefixes=["_", "."])
 
     found = dataset("hive")
+    instants = _int96_columns(found)
+    schema = pa.schema([pa.field(f.name, pa.timestamp("us", "UTC"), f.nullable) if f.name in instants else f for f in found.schema]) if instants else None
+    if schema is not None:
+        found = dataset("hive", schema)
     names = dict.fromkeys(key for fragment in found.get_fragments() for key in ds.get_partition_keys(fragment.partition_expression))
     values = {name: {ds.get_partition_keys(fragment.partition_expression).get(name) for fragment in found.get_fragments()} for name in names}
     dated = [name for name in names if all(value is None or _is_date(value) for value in values[name])]
     if not dated:
         return found
     fields = [pa.field(name, pa.date32() if name in dated else found.schema.field(name).type) for name in names]
-    return dataset(ds.partitioning(pa.schema(fields), flavor="hive"))
+    typed = pa.schema(fields)
+    if schema is not None:
+        schema = pa.schema([typed.field(f.name) if f.name in names else f for f in schema])
+    return dataset(ds.partitioning(typed, flavor="hive"), schema)
+
+
+def _int96_columns(dataset: Any) -> frozenset[str]:
+    """Top-level columns that are INT96, which Spark and Arrow write for instants, though Arrow reads them without a zone."""
+    fragment = next(iter(dataset.get_fragments()), None)
+    if fragment is None:
+        return frozenset()
+    found = fragment.metadata.schema
+    return frozenset(found.column(i).path for i in range(len(found)) if found.column(i).physical_type == "INT96")
 
 
 def _is_date(value: object) -> bool:
@@ -269,7 +292,7 @@ def _query(tables: Mapping[str, TableRef], sql: str, memory_bytes: int) -> list[
     if any(ref.deletion_vectors for ref in tables.values()):  # the FFI of delta-rs 1.6 refuses their plans
         from deltalake import QueryBuilder
 
-        builder = QueryBuilder()
+        builder = QueryBuilder(session_config=_INT96)
         for name, ref in tables.items():
             builder = builder.register(name, _delta(ref.path, ref.version, ref.storage))
         rows: list[dict[str, Any]] = pa.table(builder.execute(sql).read_all()).to_pylist()
@@ -277,7 +300,7 @@ def _query(tables: Mapping[str, TableRef], sql: str, memory_bytes: int) -> list[
     from datafusion import RuntimeEnvBuilder, SessionConfig, SessionContext
 
     runtime = RuntimeEnvBuilder().with_disk_manager_os().with_fair_spill_pool(memory_bytes)
-    context = SessionContext(SessionConfig().with_target_partitions(2), runtime)
+    context = SessionContext(SessionConfig(_INT96).with_target_partitions(2), runtime)
     for name, ref in tables.items():
         if ref.format == "delta":
             context.register_table(name, _delta(ref.path, ref.version, ref.storage))
@@ -287,6 +310,8 @@ def _query(tables: Mapping[str, TableRef], sql: str, memory_bytes: int) -> list[
     return found
 
 
+_INT96 = {"datafusion.execution.parquet.coerce_int96": "us"}
+"""Spark writes timestamps as INT96, of which nanoseconds hold the years 1677 to 2262 only."""
 _MEMORY_TEXT = "the query needs more memory than engine.native_memory; raise it, or set `engine: spark` for the table"
 _SIGNS: tuple[tuple[Reason, tuple[str, ...], str], ...] = (
     (Reason.UNSUPPORTED, ("reader feature", "table feature", "unsupported reader", "reader version"), "{path} uses a Delta feature that only Spark reads"),
