@@ -204,19 +204,23 @@ def validate(
             typer.echo("\n".join(str(problem) for problem in error.problems))
         raise typer.Exit(TROUBLE) from None
     bounds = series_bounds(settings.tables)
+    too_many = None
+    try:
+        check_cardinality(settings)
+    except TooManySeries as error:
+        too_many = str(error)
     total, checks = sum(bounds.values()), sum(len(table.checks) for table in settings.tables)
     if output is TextFormat.JSON:
         largest = {metric.name: count for metric, count in sorted(bounds.items(), key=lambda item: -item[1])}
-        shown = {"problems": [], "tables": len(settings.tables), "checks": checks, "series_bound": total, "series_bound_by_metric": largest}
+        problems = [{"file": str(config), "line": 1, "column": 1, "message": too_many}] if too_many else []
+        shown = {"problems": problems, "tables": len(settings.tables), "checks": checks, "series_bound": total, "series_bound_by_metric": largest}
         typer.echo(json.dumps(shown | ({"effective": settings.effective()} if show else {}), indent=2, default=str))
     elif show:
         typer.echo(yaml.safe_dump(settings.effective(), sort_keys=False, allow_unicode=True))
     else:
         typer.echo(f"{len(settings.tables):,} tables, {checks:,} checks, at most {total:,} series (web.max_series: {settings.web.max_series:,})")
-    try:
-        check_cardinality(settings)
-    except TooManySeries as error:
-        _fail(str(error))
+    if too_many:
+        _fail(too_many)
 
 
 @app.command(epilog="Example: dq-exporter explain sales.orders")

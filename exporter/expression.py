@@ -137,6 +137,8 @@ def parse_query(sql: str) -> Query:
     tree = _parse(sql.replace(TABLE_PLACEHOLDER, TABLE_ALIAS))
     if not isinstance(tree, exp.Query):
         raise ExpressionError("must be one SELECT; use the check type `expression` for a condition on each row")
+    if any(table.args.get("version") for table in tree.find_all(exp.Table)):
+        raise ExpressionError("must read the version under check: leave out VERSION AS OF and TIMESTAMP AS OF")
     if len(tree.selects) != 1 or tree.is_star:
         raise ExpressionError(f"must select exactly one column, selects {'*' if tree.is_star else len(tree.selects)}")
     return Query(sql.strip().rstrip(";").strip())

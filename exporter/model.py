@@ -20,7 +20,6 @@ from exporter.catalog.metrics import Metric
 from exporter.expression import Expression, Query
 from exporter.timetable import Schedule
 
-
 Json = dict[str, Any]
 
 

@@ -12,7 +12,17 @@ from exporter.catalog.labels import Outcome
 from exporter.catalog.metrics import STORE_ERRORS
 from exporter.engine.cancel import Cancel
 from exporter.engine.evaluate import Evaluator
-from exporter.model import NO_HISTORY, CheckResult, CheckSpec, Evaluation, History, Reason, TableFacts, TableSpec, Verdict
+from exporter.model import (
+    NO_HISTORY,
+    CheckResult,
+    CheckSpec,
+    Evaluation,
+    History,
+    Reason,
+    TableFacts,
+    TableSpec,
+    Verdict,
+)
 from exporter.publish.prometheus import Publisher, increments_of
 from exporter.store import Store, StoreError
 from exporter.units import format_duration

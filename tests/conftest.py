@@ -17,11 +17,11 @@ from exporter.catalog.labels import Engine, Severity, TableFormat
 from exporter.checks import REGISTRY
 from exporter.checks.base import EXAMPLE_NOW
 from exporter.engine.cancel import Cancel
-from exporter.engine.evaluate import Evaluator
+from exporter.engine.evaluate import Evaluator, Run
 from exporter.engine.native import NativeWorkers
 from exporter.engine.session import SparkRuntime
 from exporter.engine.snapshot import decimal_size, kind
-from exporter.model import NO_HISTORY, CheckSpec, Evaluation, History, TableSpec
+from exporter.model import NO_HISTORY, CheckSpec, Evaluation, History, Measurement, TableSpec
 from exporter.timetable import Schedule
 from tests.tools import stack
 
@@ -98,6 +98,18 @@ class Bench:
         try:
             return evaluator.evaluate(table, check_specs(*items), lambda table, check: past, now, cancel)
         finally:
+            cancel.close()
+
+
+    def measure(self, table: TableSpec, wanted: Sequence[Measurement], engine: Engine | None = None, now: datetime = EXAMPLE_NOW) -> list[Any]:
+        """Values or failures of measurements, in their order."""
+        cancel = Cancel(timedelta(minutes=2))
+        run = Run(Evaluator({table.name: table}, self.workers, self.spark, engine), table, now, cancel)
+        try:
+            run.measure(wanted)
+            return [run.value(one) for one in wanted]
+        finally:
+            run.close()
             cancel.close()
 
 

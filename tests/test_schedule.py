@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -157,3 +158,18 @@ def test_cron_is_that_of_cron_in_the_zone_of_the_table(cron: str, zone: str, mom
 
     due = Schedule(cron=cron, timezone=ZoneInfo(zone)).next_after(datetime.fromisoformat(moment))
     assert abs(due - datetime.fromisoformat(expected)) <= timedelta(minutes=30)
+
+
+def test_a_changed_rule_is_due_at_once_and_its_neighbours_are_not() -> None:
+    seen = Seen()
+    scheduler = seen.scheduler()
+    before = table("t", timedelta(hours=1))
+    ran = now()
+    scheduler.start([before], lambda table, check: ran)
+    due = scheduler.next_due("t")
+    scheduler.update([before], lambda table, check: ran)
+    assert scheduler.next_due("t") == due
+    changed = replace(before, checks=(replace(before.checks[0], fingerprint="another"),))
+    scheduler.update([changed], lambda table, check: None)
+    wait(lambda: len(seen.runs) == 1)
+    scheduler.stop(timedelta(seconds=1))

@@ -81,6 +81,8 @@ Name = Annotated[str, Field(min_length=1)]
 def _store_url(url: str) -> str:
     if not re.match(r"(sqlite|postgresql)(\+\w+)?://", url):
         raise ValueError("the store is sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
+    if re.fullmatch(r"sqlite(\+\w+)?:///?(:memory:)?", url):
+        raise ValueError("this store keeps nothing: name a file, such as sqlite:///dq-exporter.db")
     return url
 
 

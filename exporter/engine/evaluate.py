@@ -64,7 +64,7 @@ class Evaluator:
 
     def evaluate(self, table: TableSpec, checks: Sequence[CheckSpec], past: Past, now: datetime, cancel: Cancel) -> Evaluation:
         """Runs the given checks of a table once; what fails is a result, not an exception."""
-        started, run = perf_counter(), _Run(self, table, now, cancel)
+        started, run = perf_counter(), Run(self, table, now, cancel)
         jobs = [_Job(table, check, past, now) for check in checks]
         try:
             for job in jobs:
@@ -84,7 +84,7 @@ class Evaluator:
 
     def explain(self, table: TableSpec, past: Past, now: datetime, cancel: Cancel) -> Explained:
         """The plan of all checks of a table; opens the table, reads no row."""
-        run = _Run(self, table, now, cancel)
+        run = Run(self, table, now, cancel)
         wanted = {check.id: _Job(table, check, past, now).wanted for check in table.checks}
         try:
             own = run.open(table.name)
@@ -96,7 +96,7 @@ class Evaluator:
             run.close()
 
 
-class _Run:
+class Run:
     """What one evaluation holds: a snapshot per table, so that all its checks see the same versions; plans and answers."""
 
     def __init__(self, evaluator: Evaluator, table: TableSpec, now: datetime, cancel: Cancel) -> None:
@@ -213,7 +213,7 @@ class _Job:
         for one in map(_own, self.wanted.values()):
             cancel.limits[one] = max(cancel.limits.get(one, self.check.timeout), self.check.timeout)
 
-    def follow_up(self, run: _Run) -> Iterable[Measurement]:
+    def follow_up(self, run: Run) -> Iterable[Measurement]:
         """What it still wants, once it has seen all that it wanted first."""
         try:
             more = {} if self._failed(run) or self._bug else self.check.check.follow_up(self.values(run), self._known(run), self.now)
@@ -223,26 +223,26 @@ class _Job:
         self.limit(run.cancel)
         return more.values()
 
-    def judge(self, run: _Run) -> Verdict:
+    def judge(self, run: Run) -> Verdict:
         """The verdict on what was seen."""
         try:
             return self._bug or self.check.check.judge({key: run.value(one) for key, one in self.wanted.items()}, self._known(run), self.now)
         except Exception as error:
             return _bug(error)
 
-    def _known(self, run: _Run) -> History:
+    def _known(self, run: Run) -> History:
         return replace(self.past, version=run.facts().version)
 
-    def values(self, run: _Run) -> dict[str, Value]:
+    def values(self, run: Run) -> dict[str, Value]:
         """What was seen, without what failed."""
         return {key: value for key, one in self.wanted.items() if not isinstance(value := run.value(one), Failure)}
 
-    def tier(self, run: _Run) -> Tier | None:
+    def tier(self, run: Run) -> Tier | None:
         """The dearest tier that it needed."""
         tiers = [tier for one in self.wanted.values() if (tier := run.tier(one))]
         return max(tiers, key=_TIERS.index) if tiers else None
 
-    def _failed(self, run: _Run) -> bool:
+    def _failed(self, run: Run) -> bool:
         return any(isinstance(run.value(one), Failure) for one in self.wanted.values())
 
 

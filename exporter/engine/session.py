@@ -57,6 +57,7 @@ _REASONS: tuple[tuple[str, Reason], ...] = (
     ("PARSE_SYNTAX_ERROR", Reason.EXPRESSION),
     ("INVALID_IDENTIFIER", Reason.EXPRESSION),
     ("UNBOUND_SQL_PARAMETER", Reason.EXPRESSION),
+    ("UNSUPPORTED_FEATURE", Reason.UNSUPPORTED),
     ("UNRESOLVED_ROUTINE", Reason.EXPRESSION),
     ("INVALID_REGEXP", Reason.EXPRESSION),
     ("INVALID_PARAMETER_VALUE", Reason.EXPRESSION),
@@ -181,7 +182,7 @@ class SparkRuntime:
             while not left.is_set():
                 with suppress(Exception):
                     stop(tag)
-                left.wait(0.5)
+                left.wait(0.2)
 
         add(tag)
         cancel.on_fire(threading.Thread(target=until_left, daemon=True).start)

@@ -17,7 +17,7 @@ from exporter.engine.cancel import Cancel
 from exporter.engine.session import SparkRuntime
 from exporter.engine.snapshot import EngineError, Snapshot, Unsupported
 from exporter.engine.spark_sql import name_sql, resolve, to_spark
-from exporter.engine.sql_source import OTHER, Rows, SqlSource
+from exporter.engine.sql_source import FIRST, LAST, OTHER, Rows, SqlSource
 from exporter.expression import DIALECT, TABLE_ALIAS, Expression
 from exporter.model import Column, Commit, Measurement, Reason, TableFacts, TableSpec
 
@@ -145,12 +145,12 @@ def _alias(name: str) -> str:
 
 def rows_of(frame: Any) -> Rows:
     """The rows of a DataFrame; times come as microseconds, because Spark would turn them into this process's local time."""
-    from pyspark.sql import functions as F
+    from pyspark.sql import functions
 
     times = {field.name: field.dataType.typeName() for field in frame.schema.fields if field.dataType.typeName() in ("timestamp", "timestamp_ntz")}
     if times:
-        columns = [(name, F.col(name_sql(name))) for name in frame.columns]
-        frame = frame.select(*(F.unix_micros(column.cast("timestamp")).alias(name) if name in times else column for name, column in columns))
+        columns = [(name, functions.col(name_sql(name))) for name in frame.columns]
+        frame = frame.select(*(functions.unix_micros(column.cast("timestamp")).alias(name) if name in times else column for name, column in columns))
     rows = [row.asDict() for row in frame.collect()]
     for row in rows:
         for name, type_ in times.items():
@@ -161,11 +161,11 @@ def rows_of(frame: Any) -> Rows:
 
 def _time(microseconds: int, aware: bool) -> datetime:
     """Microseconds since 1970 as a datetime, at most at the ends of the calendar."""
-    zone = UTC if aware else None
     try:
-        return datetime(1970, 1, 1, tzinfo=zone) + timedelta(microseconds=microseconds)
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
     except OverflowError:
-        return (datetime.max if microseconds > 0 else datetime.min).replace(tzinfo=zone)
+        moment = LAST if microseconds > 0 else FIRST
+    return moment if aware else moment.replace(tzinfo=None)
 
 
 def _frame(session: Any, spec: TableSpec, version: int | None) -> Any:

@@ -20,12 +20,25 @@ from exporter.engine.snapshot import EngineError, Snapshot, Unsupported
 from exporter.engine.spark_sql import resolve
 from exporter.engine.worker import IDLE_OPERATIONS
 from exporter.expression import all_of
-from exporter.model import CommitInfo, Counts, Duplicates, Failure, Measure, Measurement, Orphans, Overlap, Reason, Scan, Value
+from exporter.model import (
+    CommitInfo,
+    Counts,
+    Duplicates,
+    Failure,
+    Measure,
+    Measurement,
+    Orphans,
+    Overlap,
+    Reason,
+    Scan,
+    Value,
+)
 
 _OF_THE_DATA = frozenset(
     {Reason.OVERFLOW, Reason.ARITHMETIC, Reason.CAST, Reason.EXPRESSION, Reason.TYPE, Reason.COLUMN_NOT_FOUND, Reason.INTERNAL}
 )
 """Failures that one expression can cause; the others would hit every expression alike."""
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 OTHER = "query:"
 """Stands before the name of another configured table that a query reads."""
 _MOST_PARTITIONS = 100_000
@@ -253,7 +266,7 @@ def _instant(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
     except OverflowError:
-        return (datetime.min if value.year == 1 else datetime.max).replace(tzinfo=UTC)
+        return FIRST if value.year == 1 else LAST
 
 
 def _value(value: Any, wanted: Measurement) -> Value:

@@ -52,7 +52,7 @@ def remark(connection: sa.Connection, said: Remark) -> None:
 def remarks(connection: sa.Connection, table: str, check: str) -> dict[str, str]:
     """What was said of each bucket of a check."""
     rows = sa.select(feedback.c.bucket, feedback.c.says).where(feedback.c.table_name == table, feedback.c.check_id == check)
-    return {bucket: says for bucket, says in connection.execute(rows)}
+    return {row.bucket: row.says for row in connection.execute(rows)}
 
 
 def save_score(connection: sa.Connection, table: str, at: datetime, now: Score) -> None:

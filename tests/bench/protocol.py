@@ -6,7 +6,7 @@ import csv
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 from exporter.learned.calendar import Calendar
@@ -33,7 +33,7 @@ class Series:
 
     def days(self) -> list[datetime]:
         """The days as naive midnights."""
-        start = datetime(self.first.year, self.first.month, self.first.day)
+        start = datetime.combine(self.first, time())
         return [start + i * _DAY for i in range(len(self.rows))]
 
 
@@ -57,7 +57,7 @@ def read(path: Path, last: int = 1500) -> Series:
 
 def plant(series: Series, seed: int, every: int = 23, start: int = 60) -> Planted:
     """Incidents about `every` days from day `start` on, of all kinds in random order, never on a neutral or empty day."""
-    rng = random.Random(f"{series.name}/{seed}/{every}")  # noqa: S311
+    rng = random.Random(f"{series.name}/{seed}/{every}")
     rows, labels, days = list(series.rows), dict[int, str](), series.days()
     kinds: list[str] = []
     at = start + rng.randrange(max(1, every // 2))

@@ -177,6 +177,36 @@ def test_a_reload_keeps_the_state_of_what_stays() -> None:
     assert of(page, m.TABLE_INFO, table="c") == [1]
 
 
+def test_a_check_that_became_another_has_no_verdict_until_it_is_run() -> None:
+    before = table("a", replace(check("x"), fingerprint="1"), check("y"))
+    publisher = running(before)
+    run(publisher, evaluation(before, [verdict(), verdict()]))
+    publisher.reconfigure([table("a", replace(check("x"), fingerprint="2"), check("y"))])
+    page = samples(publisher)
+    assert not of(page, m.CHECK_STATUS, check="not_null_x") and of(page, m.CHECK_STATUS, check="not_null_y") == [1]
+    run(publisher, evaluation(before, [verdict(), verdict()]))  # it was under way when the configuration changed
+    assert not of(samples(publisher), m.CHECK_STATUS, check="not_null_x")
+
+
+def test_a_table_that_moved_has_no_facts_until_it_is_read() -> None:
+    publisher = running(table("a"))
+    run(publisher, evaluation(table("a"), [verdict()]))
+    moved = replace(table("a"), path="/elsewhere")
+    publisher.reconfigure([moved])
+    assert not of(samples(publisher), m.TABLE_ROWS)
+    run(publisher, evaluation(table("a"), [verdict()]))
+    assert not of(samples(publisher), m.TABLE_ROWS)
+
+
+def test_of_two_checks_that_publish_the_same_gauge_the_worse_one_counts() -> None:
+    spec = table("a", check("strict"), check("lenient"))
+    publisher = running(spec)
+    strict = replace(verdict(Outcome.FAIL, 1), gauges={(m.FRESHNESS_MAX_AGE, ()): 1800.0})
+    lenient = replace(verdict(), gauges={(m.FRESHNESS_MAX_AGE, ()): 777600.0})
+    run(publisher, evaluation(spec, [strict, lenient]))
+    assert of(samples(publisher), m.FRESHNESS_MAX_AGE) == [1800]
+
+
 def test_an_evaluation_of_a_removed_table_does_not_come_back() -> None:
     publisher = running(table("a"))
     run(publisher, evaluation(table("gone"), [verdict()]))

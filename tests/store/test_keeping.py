@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import sqlalchemy as sa
@@ -21,12 +22,13 @@ from alembic.migration import MigrationContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.catalog.labels import Change, Outcome
+from exporter.catalog.labels import Change, Dimension, Outcome
 from exporter.catalog.metrics import CHECK_RUNS, EVALUATIONS, SCHEMA_CHANGES
 from exporter.checks.row_count_change import RowCountChange
-from exporter.model import Column, Commit, Duplicates, Orphans, TableSpec, Value
+from exporter.model import NO_HISTORY, Column, Commit, Duplicates, History, Orphans, TableSpec, Value
 from exporter.publish.prometheus import increments_of
-from exporter.store import Store, StoreError
+from exporter.score import DimensionScore, Score
+from exporter.store import Remark, Store, StoreError
 from exporter.store.codec import decode_value, decode_verdict, encode_value, encode_verdict
 from exporter.store.schema import metadata
 from tests.web.fabricate import MINUTE, NOW, check, evaluation, problem, table, verdict
@@ -115,6 +117,49 @@ def test_the_newest_point_before_the_window_is_the_baseline(store: Store) -> Non
 def test_a_check_without_history_leaves_no_points(store: Store) -> None:
     store.save(evaluation(table(), [verdict()], seen={"failed": 1}), {})
     assert store.past("sales.orders", "not_null_email", NOW - MINUTE) == []
+
+
+def test_a_check_that_became_another_starts_anew(store: Store) -> None:
+    spec = looking_back()
+    known = replace(spec, checks=(replace(spec.checks[0], fingerprint="1"),))
+    store.save(evaluation(known, [replace(verdict(), memory={"a": 1})], seen={"rows": 10}), {})
+    assert store.history("sales.orders", replace(known.checks[0]), NOW).points
+    other = replace(spec, checks=(replace(spec.checks[0], fingerprint="2"),))
+    assert not store.restore([other])[0].checks
+    assert store.history("sales.orders", other.checks[0], NOW) == NO_HISTORY
+    store.save(evaluation(other, [problem()], NOW + MINUTE), {})
+    assert store.restore([other])[0].checks["change"].verdict is None
+    assert store.past("sales.orders", "change", NOW - MINUTE) == []
+
+
+def test_a_memory_comes_back_as_it_was_kept_and_the_last_word_of_feedback_counts(store: Store) -> None:
+    spec = looking_back()
+    learned = replace(spec.checks[0], check=Learned())
+    keeping = replace(spec, checks=(learned,))
+    store.save(evaluation(keeping, [replace(verdict(), memory={"rows": [1, 2], "x": 0.1})]), {})
+    store.save(evaluation(keeping, [verdict()], NOW + MINUTE), {})
+    for says in ("bad", "expected"):
+        store.remark(Remark("sales.orders", "change", "2026-01-14", says, "", NOW))
+    assert store.history("sales.orders", learned, NOW) == History(memory={"rows": [1, 2], "x": 0.1}, feedback={"2026-01-14": "expected"})
+
+
+def test_scores_are_kept_when_they_change(store: Store) -> None:
+    spec = table()
+    for minute, ratio in enumerate((0.5, 0.5, 0.75, None)):
+        known = {Dimension.VALIDITY: DimensionScore(ratio, 1.0)}
+        store.save(evaluation(spec, [verdict()], NOW + minute * MINUTE), {}, Score(ratio, 1.0, known))
+    scores = store.scores(spec.name, NOW)
+    assert [(at, score.ratio) for at, score in scores] == [(NOW, 0.5), (NOW + 2 * MINUTE, 0.75), (NOW + 3 * MINUTE, None)]
+    assert scores[1][1].dimensions == {Dimension.VALIDITY: DimensionScore(0.75, 1.0)}
+    assert [at for at, _ in store.scores(spec.name, NOW + MINUTE)] == [NOW, NOW + 2 * MINUTE, NOW + 3 * MINUTE]
+
+
+class Learned(RowCountChange):
+    """A check that learns and looks back at no points."""
+
+    history: ClassVar[timedelta] = timedelta(0)
+    learns: ClassVar[bool] = True
+    max_drop: float | None = 0.5
 
 
 def test_pruning_keeps_the_newest(store: Store) -> None:
