@@ -17,10 +17,13 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from exporter.catalog.labels import Bound, Dimension, Outcome, Severity
+from exporter.catalog.metrics import Metric
 from exporter.expression import Expression, all_of, any_of
 from exporter.model import Failure, History, Measure, Measurement, Reason, TableSpec, Value, Verdict
 from exporter.units import Duration, Limit, RowLimit, SqlExpression, format_duration
 
+Gauges = dict[tuple[Metric, tuple[str, ...]], float]
+"""What a check publishes for its table."""
 REGISTRY: dict[str, type[ConfiguredCheck]] = {}
 EXAMPLE_NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 """The clock of every example."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from exporter.catalog.labels import Learning
 from exporter.learned.calendar import Calendar, Grain, exists
 from exporter.learned.volume import Feedback, Judged, Sensitivity, VolumeModel
 from exporter.model import Json
@@ -159,8 +159,6 @@ def _dump(judged: Judged) -> list[object]:
 
 def judged_from(line: Sequence[object]) -> Judged:
     """A verdict from what `Series.dump` keeps of it."""
-    from exporter.catalog.labels import Learning
-
     start, rows, expected, lower, upper, score, state, anomaly, note, event = line
     return Judged(datetime.fromisoformat(str(start)), rows, expected, lower, upper, score, Learning(str(state)), anomaly, note, event)  # type: ignore[arg-type]
 
@@ -171,6 +169,3 @@ def quantile(numbers: Iterable[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, max(0, math.ceil(share * len(ordered)) - 1))]
 
 
-def share_reached(times: Sequence[float], at: float) -> float:
-    """The share of the numbers that lie before `at`."""
-    return bisect_left(sorted(times), at) / len(times) if times else 0.0

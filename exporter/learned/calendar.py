@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -55,6 +55,22 @@ class Grain(StrEnum):
 def exists(start: datetime, zone: ZoneInfo) -> bool:
     """False for the hour that a change to summer time skips."""
     return start.replace(tzinfo=zone).astimezone(UTC).astimezone(zone).replace(tzinfo=None) == start
+
+
+def parse_dates(items: Iterable[object]) -> frozenset[date]:
+    """Days from `2026-01-05` and `2026-03-01..2026-03-07`. Raises ValueError."""
+    days: set[date] = set()
+    for item in items:
+        first, _, last = str(item).partition("..")
+        try:
+            start = date.fromisoformat(first.strip())
+            end = date.fromisoformat(last.strip()) if last else start
+        except ValueError:
+            raise ValueError(f"{item!r} is no day: write 2026-01-05, or 2026-03-01..2026-03-07") from None
+        if not start <= end <= start + 3660 * _DAY:
+            raise ValueError(f"{item!r} is no span of days: the first comes before the last, at most ten years")
+        days.update(start + i * _DAY for i in range((end - start).days + 1))
+    return frozenset(days)
 
 
 @dataclass(frozen=True, slots=True)

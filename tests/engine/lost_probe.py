@@ -1,4 +1,4 @@
-"""Run as a process of its own, because it kills the JVM; prints the reasons of three evaluations."""
+"""Run as a process of its own, because it kills the JVM; prints the reasons of five evaluations."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from tests.conftest import Bench
 
 
 def main(directory: Path) -> None:
-    """Evaluates before, just after and some time after the JVM was killed."""
+    """Evaluates before the JVM was killed, just after, some time after, and so on once more."""
     bench = Bench(directory, NativeWorkers(), SparkRuntime())
     table = bench.delta({"a": "int"}, [(1,), (None,)])
     try:
-        for round_ in range(3):
-            if round_ == 1:
+        for round_ in range(5):
+            if round_ in (1, 3):
                 from pyspark import SparkContext
 
                 os.kill(SparkContext._gateway.proc.pid, signal.SIGKILL)
-                SparkContext._gateway.proc.wait()
             verdict = bench.evaluate(table, {"not_null": "a"}, engine=Engine.SPARK).results[0].verdict
             print("verdict", verdict.outcome, verdict.reason, verdict.message[:200])
     finally:

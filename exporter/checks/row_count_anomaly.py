@@ -1,0 +1,198 @@
+"""`row_count_anomaly`: each closed bucket of time has about as many rows as the table's own past lets expect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from exporter.catalog.labels import Bound, Dimension, Learning, Outcome, TableFormat
+from exporter.catalog.metrics import (
+    CHECK_LEARNING_STATE,
+    ROWS_ANOMALY_SCORE,
+    ROWS_EXPECTED,
+    ROWS_EXPECTED_MAX,
+    ROWS_EXPECTED_MIN,
+)
+from exporter.checks.base import ConfiguredCheck, Example, Gauges
+from exporter.learned.arrivals import Arrivals
+from exporter.learned.buckets import Series, by_bucket, closed_before, end_of
+from exporter.learned.calendar import Calendar, Grain, parse_dates
+from exporter.learned.volume import Judged, Sensitivity
+from exporter.model import CommitInfo, Counts, History, Json, Measure, Measurement, Reason, TableSpec, Value, Verdict
+from exporter.timetable import check_country
+from exporter.units import Duration, Zone, format_duration
+
+_HORIZON = {Grain.HOUR: timedelta(days=62), Grain.DAY: timedelta(days=400), Grain.WEEK: timedelta(weeks=160), Grain.MONTH: timedelta(days=3660)}
+_REVISITED = {Grain.HOUR: timedelta(days=3), Grain.DAY: timedelta(days=14), Grain.WEEK: timedelta(weeks=4), Grain.MONTH: timedelta(days=62)}
+"""How far back a bucket is counted again, so that late data and repairs are seen."""
+_EVENT_LATENESS = timedelta(hours=2)
+_COMMITS = 300
+"""Commits that are looked at to learn how late partitions are written."""
+
+
+def _dates(value: object) -> frozenset[date]:
+    return value if isinstance(value, frozenset) else parse_dates(value if isinstance(value, list | tuple) else [value])
+
+
+Dates = Annotated[
+    frozenset[date],
+    BeforeValidator(_dates),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "examples": [["2026-01-05", "2026-03-01..2026-03-07"]]}),
+]
+
+
+def _series(rows: list[int], first: str = "2025-12-01") -> tuple[tuple[Any, ...], ...]:
+    start = date.fromisoformat(first)
+    return tuple((i, (start + timedelta(days=day)).isoformat()) for day, count in enumerate(rows) for i in range(count))
+
+
+class RowCountAnomaly(ConfiguredCheck):
+    """Rows per `grain` of `column` are compared with what the table's past lets expect; an anomaly fails once enough is known.
+
+    Without a column (nor a `time_column` of the table) what each bucket's commits added is counted. Buckets are judged when
+    they are over and `lateness` has passed, by default as late as data was seen to come. `holidays` (a country) and
+    `exclude` (days, or `first..last`) are neither judged nor learned from. `direction: drop` reports too few rows only.
+    """
+
+    type: ClassVar[str] = "row_count_anomaly"
+    dimension: ClassVar[Dimension] = Dimension.COMPLETENESS
+    learns: ClassVar[bool] = True
+    empty: ClassVar[Literal["judge"]] = "judge"
+    good: ClassVar[Example] = Example({"column": "day"}, {"id": "int", "day": "date"}, _series([20, 21, 19, 22, 20, 18, 21] * 6 + [20, 21, 19]), Outcome.PASS, 19)
+    bad: ClassVar[Example] = Example({"column": "day"}, {"id": "int", "day": "date"}, _series([20, 21, 19, 22, 20, 18, 21] * 6 + [20, 21, 2]), Outcome.FAIL, 2)
+
+    column: str | None = Field(default=None, min_length=1, description="default: the table's time_column, else commits are counted")
+    grain: Grain = Grain.DAY
+    sensitivity: Sensitivity = Sensitivity.MEDIUM
+    direction: Literal["both", "drop", "rise"] = "both"
+    holidays: Annotated[str, AfterValidator(check_country)] | None = None
+    exclude: Dates = frozenset()
+    lateness: Duration | None = None
+    timezone: Zone | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.column,) if self.column else ()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone in which buckets begin and end."""
+        return self.timezone or ZoneInfo("UTC")
+
+    def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
+        column, memory = self.column or table.time_column, past.memory or {}
+        known = memory.get("series", {}).get("first")
+        since = self._start(now, (_REVISITED if known else _HORIZON)[self.grain]).replace(tzinfo=self.zone).astimezone(UTC)
+        if column is None:
+            return {"commits": Measurement(Measure.COMMITS, since=since)}
+        slot = 900 if self.zone.key != "UTC" else 3600
+        wanted = {"rows": Measurement(Measure.BUCKETS, (column,), self.filter, timezone=self.zone.key, since=since, slot=slot)}
+        if self.lateness is None and table.format is TableFormat.DELTA and not known:
+            wanted["commits"] = Measurement(Measure.COMMITS, since=now - timedelta(days=60), limit=_COMMITS)
+        return wanted
+
+    def _start(self, now: datetime, back: timedelta) -> datetime:
+        return self.grain.start((now - back).astimezone(self.zone).replace(tzinfo=None))
+
+    # --- judging ----------------------------------------------------------------------------------------------------
+    def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
+        counts = self._counts(seen)
+        if counts is None:
+            return Verdict(Outcome.ERROR, f"{self.column} has no dates or times: no value of it can be read as one", Reason.TYPE)
+        memory = self._memory(past.memory)
+        series = self._known(memory)
+        arrivals = Arrivals.load(memory.get("arrivals"))
+        if not memory and self.column and isinstance(commits := seen.get("commits"), tuple):
+            arrivals.learn_from_commits([one for one in commits if isinstance(one, CommitInfo)], self.column, self.grain, self.zone)
+        arrivals.saw(counts, now, self.grain, self.zone)
+        lateness = next(one for one in (self.lateness, arrivals.lateness(), self._default_lateness(seen)) if one is not None)
+        end = closed_before(now, self.grain, self.zone, lateness)
+        closed = {start: rows for start, rows in counts.items() if start < end}
+        revisited = self._start(now, _REVISITED[self.grain])
+        changed = series.update(closed, end, revisited, past.feedback)
+        result = self._result(series, arrivals, counts, now, lateness)
+        if not changed and arrivals.dump() == memory.get("arrivals"):
+            return result
+        kept = series.dump() if changed else memory.get("series", series.dump())
+        return replace(result, memory={"rule": self._rule(), "series": kept, "arrivals": arrivals.dump()})
+
+    def _counts(self, seen: Mapping[str, Value]) -> dict[datetime, int] | None:
+        rows = seen.get("rows")
+        if isinstance(rows, Counts):
+            counts = by_bucket(rows.rows, self.grain, self.zone)
+            return counts if counts or not rows.rows else None
+        commits = seen["commits"]
+        assert isinstance(commits, tuple)
+        net: dict[datetime, int] = {}
+        for one in commits:
+            if isinstance(one, CommitInfo) and one.data and one.added is not None:
+                start = self.grain.start(one.at.astimezone(self.zone).replace(tzinfo=None))
+                net[start] = net.get(start, 0) + one.added - (one.removed or 0)
+        return {start: max(0, rows) for start, rows in net.items()}
+
+    def _default_lateness(self, seen: Mapping[str, Value]) -> timedelta:
+        """None for partitions and commits, which are there when they are; two hours for the times of events."""
+        rows = seen.get("rows")
+        of_events = isinstance(rows, Counts) and any("T" in text for text in rows.rows)
+        return _EVENT_LATENESS if of_events else timedelta(0)
+
+    def _calendar(self) -> Calendar:
+        return Calendar(self.grain, self.holidays, self.exclude)
+
+    def _rule(self) -> list[str]:
+        return [self.grain, self.sensitivity, self.zone.key, self.holidays or "", *(day.isoformat() for day in sorted(self.exclude))]
+
+    def _memory(self, kept: Json | None) -> Json:
+        return kept if kept and kept.get("rule") == self._rule() else {}
+
+    def _known(self, memory: Json) -> Series:
+        series = Series(self._calendar(), self.sensitivity, self.zone)
+        return series.load(memory["series"]) if memory else series
+
+    def _result(self, series: Series, arrivals: Arrivals, counts: Mapping[datetime, int], now: datetime, lateness: timedelta) -> Verdict:
+        last = next((one for one in reversed(series.shown) if one.state is not Learning.NEUTRAL), None)
+        if last is None:
+            return Verdict(Outcome.LEARNING, f"no {self.grain} is over yet; {self._waits(counts, now, lateness)}", Reason.HISTORY)
+        verdict = self._of(last, series)
+        hopeless = arrivals.hopeless(counts, now, self.zone) if self.grain is Grain.DAY and last.state in (Learning.ACTIVE, Learning.UNSTABLE) else None
+        if hopeless and verdict.outcome is Outcome.PASS:
+            return replace(verdict, outcome=Outcome.WARN, message=f"{hopeless}; {verdict.message}")
+        return verdict
+
+    def _of(self, last: Judged, series: Series) -> Verdict:
+        """The verdict that the last judged bucket stands for."""
+        name, shown = self.grain.text(last.start), f"{last.rows:,} rows in {self.grain.text(last.start)}"
+        gauges: Gauges = {(CHECK_LEARNING_STATE, (self.id, last.state.value)): 1}
+        if last.state is Learning.STOPPED or (last.rows == 0 and last.event == "stopped"):
+            since = next((bucket for bucket, event in reversed(series.events) if event == "stopped"), name)
+            return Verdict(Outcome.FAIL, f"no rows any more (given up on {since}); the next rows end this", value=0, unit="rows", threshold="rows", gauges=gauges)
+        if last.state is Learning.QUIET:
+            return Verdict(Outcome.SKIPPED, f"no data is due on {name}" + (f", but {shown}" if last.rows else ""), Reason.NOT_DUE, gauges=gauges)
+        if last.expected is None or last.lower is None or last.upper is None or last.score is None:
+            return Verdict(Outcome.LEARNING, f"{shown}; {len(series.rows)} {self.grain}s are known, which is too little", Reason.HISTORY, gauges=gauges)
+        for metric, value in ((ROWS_EXPECTED, last.expected), (ROWS_EXPECTED_MIN, last.lower), (ROWS_EXPECTED_MAX, last.upper), (ROWS_ANOMALY_SCORE, last.score)):
+            gauges[metric, (self.id,)] = value
+        reported = last.anomaly and not (self.direction == "drop" and last.score > 0) and not (self.direction == "rise" and last.score < 0)
+        outcome = _OUTCOMES[last.state] if reported else Outcome.LEARNING if last.state is Learning.LEARNING else Outcome.PASS
+        band = f"expected {last.expected:,.0f}, between {last.lower:,.0f} and {last.upper:,.0f}"
+        text = f"{shown}: {last.note if reported else 'as expected'} ({band}; {_STATES[last.state]})"
+        bounds = {Bound.MIN: last.lower, Bound.MAX: last.upper, Bound.EXPECTED: last.expected}
+        reason = Reason.HISTORY if outcome is Outcome.LEARNING else None
+        return Verdict(outcome, text, reason, last.rows, "rows", f"{last.lower:,.0f} to {last.upper:,.0f}", bounds, last.rows, gauges=gauges)
+
+    def _waits(self, counts: Mapping[datetime, int], now: datetime, lateness: timedelta) -> str:
+        if not counts:
+            return "there are no rows with a time"
+        return f"the first is judged {format_duration(end_of(max(counts), self.grain, self.zone) + lateness - now)} from now"
+
+
+_OUTCOMES = {Learning.LEARNING: Outcome.WARN, Learning.TENTATIVE: Outcome.WARN, Learning.UNSTABLE: Outcome.WARN, Learning.ACTIVE: Outcome.FAIL}
+_STATES = {
+    Learning.LEARNING: "still learning", Learning.TENTATIVE: "tentative: at most a warning", Learning.ACTIVE: "active",
+    Learning.UNSTABLE: "unstable: too many anomalies to trust, at most a warning",
+}  # fmt: skip
