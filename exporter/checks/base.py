@@ -9,16 +9,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from exporter.catalog.labels import Bound, Dimension, Outcome, Severity
 from exporter.catalog.metrics import Metric
 from exporter.expression import Expression, all_of, any_of
+from exporter.learned.calendar import parse_dates
 from exporter.model import Failure, History, Measure, Measurement, Reason, TableSpec, Value, Verdict
 from exporter.units import Duration, Limit, RowLimit, SqlExpression, format_duration
 
@@ -34,7 +35,7 @@ class Example:
     """A check on a small table and what must come of it; tests run each on both engines.
 
     `body` is what stands after the type in YAML. `columns` are Spark types. `before` are the rows of an earlier
-    version that is evaluated first. `others` are further tables, by name, as (columns, rows).
+    version that is evaluated first, `appended` rows that a second commit adds. `others` are further tables, by name, as (columns, rows).
     """
 
     body: Any
@@ -46,6 +47,7 @@ class Example:
     before: tuple[tuple[Any, ...], ...] | None = None
     others: Mapping[str, tuple[Mapping[str, str], tuple[tuple[Any, ...], ...]]] = field(default_factory=dict)
     partitioned_by: tuple[str, ...] = ()
+    appended: tuple[tuple[Any, ...], ...] = ()
 
 
 class Strict(BaseModel):
@@ -60,6 +62,18 @@ class ScheduleModel(Strict):
     every: Duration | None = None
     cron: str | None = Field(default=None, examples=["0 6 * * mon-fri"])
     timezone: str | None = Field(default=None, examples=["Europe/Berlin"])
+
+
+def _dates(value: object) -> frozenset[date]:
+    return value if isinstance(value, frozenset) else parse_dates(value if isinstance(value, list | tuple) else [value])
+
+
+Dates = Annotated[
+    frozenset[date],
+    BeforeValidator(_dates),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "examples": [["2026-01-05", "2026-03-01..2026-03-07"]]}),
+]
+"""Days that are left out: `2026-01-05`, or `first..last`."""
 
 
 class ConfiguredCheck(Strict, ABC):

@@ -18,6 +18,12 @@ from exporter.units import Duration, Zone, format_duration
 Source = Literal["column", "commit", "partition"]
 
 
+def past_and_future(column: str, zone: str, moment: datetime) -> tuple[Expression, Expression]:
+    """Conditions that a time (naive ones in `zone`) lies up to a moment, or after it."""
+    instant = f"{Canonical.INSTANT}({col(column)}, {quoted(zone)}, {quoted(moment.astimezone(UTC).isoformat())})"
+    return Expression(f"{col(column)} <= {instant}"), Expression(f"{col(column)} > {instant}")
+
+
 class FreshnessSource(ConfiguredCheck):
     """Where the time of the newest data comes from: a column, the last commit that changed data, or a partition column.
 
@@ -52,8 +58,7 @@ class FreshnessSource(ConfiguredCheck):
         if column is None:
             return {**self.when_empty(), "latest": Measurement(Measure.COMMIT)}
         zone = (self.timezone or table.timezone).key
-        instant = f"{Canonical.INSTANT}({col(column)}, {quoted(zone)}, {quoted((now + self.clock_tolerance).astimezone(UTC).isoformat())})"
-        known, future = Expression(f"{col(column)} <= {instant}"), Expression(f"{col(column)} > {instant}")
+        known, future = past_and_future(column, zone, now + self.clock_tolerance)
         return {
             "evaluated": rows_in(self.filter),
             "latest": Measurement(Measure.MAX, (column,), all_of(self.filter, known), timezone=zone),

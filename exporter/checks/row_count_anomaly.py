@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field
 
 from exporter.catalog.labels import Bound, Dimension, Learning, Outcome, TableFormat
 from exporter.catalog.metrics import (
@@ -18,10 +18,10 @@ from exporter.catalog.metrics import (
     ROWS_EXPECTED_MAX,
     ROWS_EXPECTED_MIN,
 )
-from exporter.checks.base import ConfiguredCheck, Example, Gauges
+from exporter.checks.base import ConfiguredCheck, Dates, Example, Gauges
 from exporter.learned.arrivals import Arrivals
 from exporter.learned.buckets import Series, by_bucket, closed_before, end_of
-from exporter.learned.calendar import Calendar, Grain, parse_dates
+from exporter.learned.calendar import Calendar, Grain
 from exporter.learned.volume import Judged, Sensitivity
 from exporter.model import CommitInfo, Counts, History, Json, Measure, Measurement, Reason, TableSpec, Value, Verdict
 from exporter.timetable import check_country
@@ -33,17 +33,6 @@ _REVISITED = {Grain.HOUR: timedelta(days=3), Grain.DAY: timedelta(days=14), Grai
 _EVENT_LATENESS = timedelta(hours=2)
 _COMMITS = 300
 """Commits that are looked at to learn how late partitions are written."""
-
-
-def _dates(value: object) -> frozenset[date]:
-    return value if isinstance(value, frozenset) else parse_dates(value if isinstance(value, list | tuple) else [value])
-
-
-Dates = Annotated[
-    frozenset[date],
-    BeforeValidator(_dates),
-    WithJsonSchema({"type": "array", "items": {"type": "string"}, "examples": [["2026-01-05", "2026-03-01..2026-03-07"]]}),
-]
 
 
 def _series(rows: list[int], first: str = "2025-12-01") -> tuple[tuple[Any, ...], ...]:
@@ -71,7 +60,7 @@ class RowCountAnomaly(ConfiguredCheck):
     sensitivity: Sensitivity = Sensitivity.MEDIUM
     direction: Literal["both", "drop", "rise"] = "both"
     holidays: Annotated[str, AfterValidator(check_country)] | None = None
-    exclude: Dates = frozenset()
+    exclude: Dates = frozenset[date]()
     lateness: Duration | None = None
     timezone: Zone | None = None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from exporter.catalog.labels import Engine, TableFormat, Tier
 from exporter.engine import worker
@@ -120,14 +120,29 @@ def commit(version: int, actions: Sequence[Json], rows: Mapping[str, int]) -> Co
     parameters = info.get("operationParameters") or {}
     partitions: dict[str, int | None] = {}
     for entry in adds:
-        value = "/".join(f"{name}={text}" for name, text in sorted((entry.get("partitionValues") or {}).items()))
+        value = "/".join(f"{name}={quote(str(text), safe=' :')}" for name, text in sorted((entry.get("partitionValues") or {}).items()))
         count, before = _live(entry, rows), partitions.get(value, 0)
         partitions[value] = None if count is None or before is None else before + count
     return CommitInfo(
         version, _time(actions), str(info.get("operation", "UNKNOWN")), str(parameters.get("mode", parameters.get("outputMode", ""))).capitalize(),
         bool(adds or removes) and info.get("operation") not in worker.IDLE_OPERATIONS, _sum(_live(entry, rows) for entry in adds),
-        _sum(_live(entry, rows) for entry in removes), partitions, _tag(info, actions),
+        _sum(_live(entry, rows) for entry in removes), partitions, _tag(info, actions), _ranges(adds),
     )  # fmt: skip
+
+
+def _ranges(adds: Sequence[Json]) -> dict[str, tuple[float, float] | tuple[str, str]]:
+    """Least and greatest value of each column over the added files, where every file has both as plain numbers or texts."""
+    merged: dict[str, Any] = {}
+    for place, entry in enumerate(adds):
+        stats = json.loads(entry.get("stats") or "{}")
+        least, most = stats.get("minValues") or {}, stats.get("maxValues") or {}
+        here = {name: (least[name], most[name]) for name in least if name in most and type(least[name]) is type(most[name]) and isinstance(least[name], int | float | str)}
+        if place == 0:
+            merged = here
+        else:
+            common = [name for name in merged if name in here and isinstance(here[name][0], str) == isinstance(merged[name][0], str)]
+            merged = {name: (min(merged[name][0], here[name][0]), max(merged[name][1], here[name][1])) for name in common}
+    return merged
 
 
 def _live(entry: Json, rows: Mapping[str, int]) -> int | None:

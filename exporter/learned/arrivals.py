@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 from exporter.learned.buckets import end_of, quantile
@@ -41,7 +42,7 @@ class Arrivals:
             if not one.data or not one.added or len(one.partitions) > _FEW:
                 continue
             for partition in one.partitions:
-                value = next((part.partition("=")[2] for part in partition.split("/") if part.startswith(f"{column}=")), "")
+                value = next((unquote(part.partition("=")[2]) for part in partition.split("/") if part.startswith(f"{column}=")), "")
                 if (moment := read_time(value, zone)) is not None:
                     start = grain.start(moment)
                     found[start] = max(0.0, (one.at - end_of(start, grain, zone)).total_seconds())

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from exporter.catalog.labels import Learning
@@ -163,7 +164,10 @@ def judged_from(line: Sequence[object]) -> Judged:
     return Judged(datetime.fromisoformat(str(start)), rows, expected, lower, upper, score, Learning(str(state)), anomaly, note, event)  # type: ignore[arg-type]
 
 
-def quantile(numbers: Iterable[float], share: float) -> float:
+Number = TypeVar("Number", int, float, timedelta)
+
+
+def quantile(numbers: Iterable[Number], share: float) -> Number:
     """The smallest of the numbers that at least `share` of them do not exceed."""
     ordered = sorted(numbers)
     return ordered[min(len(ordered) - 1, max(0, math.ceil(share * len(ordered)) - 1))]

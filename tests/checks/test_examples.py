@@ -10,7 +10,7 @@ from exporter.checks.base import EXAMPLE_NOW, ConfiguredCheck, Example
 from exporter.model import NO_HISTORY, History, Point
 from tests.conftest import Bench, write_delta
 
-NAMES = ["row_count", "row_count_anomaly", "not_null", "unique", "primary_key", "range", "accepted_values", "pattern", "format", "length", "aggregate", "expression", "sum_of_parts", "referential_integrity", "reconciliation", "schema", "schema_change", "freshness", "freshness_deadline", "partitions", "row_count_change", "query"]
+NAMES = ["row_count", "row_count_anomaly", "not_null", "unique", "primary_key", "duplicate_load", "range", "accepted_values", "pattern", "format", "length", "aggregate", "expression", "sum_of_parts", "referential_integrity", "reconciliation", "schema", "schema_change", "freshness", "freshness_deadline", "freshness_cadence", "partitions", "row_count_change", "query"]
 EXAMPLES = [pytest.param(cls, getattr(cls, which), id=f"{cls.type}-{which}") for cls in REGISTRY.values() for which in ("good", "bad")]
 
 
@@ -28,6 +28,8 @@ def test_example_gives_its_outcome(bench: Bench, cls: type[ConfiguredCheck], exa
         first = bench.evaluate(table, {cls.type: example.body}, engine=engine, others=others)
         past = History([Point(EXAMPLE_NOW, first.facts.version, first.results[0].seen)], first.results[0].verdict.memory)
         write_delta(bench.directory / table.name, example.columns, example.rows, example.partitioned_by)
+    if example.appended:
+        write_delta(bench.directory / table.name, example.columns, example.appended, example.partitioned_by, mode="append")
     verdict = bench.evaluate(table, {cls.type: example.body}, engine=engine, others=others, past=past).results[0].verdict
     assert verdict.outcome is example.outcome, verdict.message
     assert example.value is None or verdict.value == example.value

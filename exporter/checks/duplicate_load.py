@@ -1,0 +1,204 @@
+"""`duplicate_load`: no load came twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Literal, Self
+from urllib.parse import unquote
+
+from pydantic import Field, model_validator
+
+from exporter.catalog.labels import Bound, Dimension, Outcome
+from exporter.checks.base import ConfiguredCheck, Example, columns_shorthand
+from exporter.expression import Expression, all_of, col, literal
+from exporter.model import Column, CommitInfo, History, Measure, Measurement, Overlap, Reason, TableSpec, Value, Verdict
+from exporter.units import Duration, Ratio, format_duration
+
+_KEY_TYPES = ("tinyint", "smallint", "int", "bigint", "decimal", "string", "date", "timestamp", "timestamp_ntz", "boolean", "char", "varchar")
+_ALIKE = 0.02
+_MOST_COMPARED, _MOST_SHOWN = 20, 3
+"""Loads that one evaluation compares, and that a message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """A commit that may repeat an earlier one: why, and in which partition (one text as in the log)."""
+
+    earlier: CommitInfo
+    later: CommitInfo
+    partition: str
+    why: str
+
+
+class DuplicateLoad(ConfiguredCheck):
+    """Appends of the last `lookback` that brought rows which were there already: at least `min_overlap` of their keys.
+
+    The commit log raises the suspicion: an append to a partition that an earlier append had filled with about as many rows, or
+    one with the same run or batch. Only then are the keys of the two compared, by reading the versions before and after.
+    A table without `key` is compared by all its plain columns. MERGE, overwrites and maintenance never repeat a load.
+    """
+
+    type: ClassVar[str] = "duplicate_load"
+    dimension: ClassVar[Dimension] = Dimension.UNIQUENESS
+    learns: ClassVar[bool] = True
+    empty: ClassVar[Literal["judge"]] = "judge"
+    good: ClassVar[Example] = Example({"key": ["id"]}, {"id": "int"}, ((1,), (2,)), Outcome.PASS, 0)
+    bad: ClassVar[Example] = Example({"key": ["id"]}, {"id": "int"}, ((1,), (2,)), Outcome.FAIL, 1.0, appended=((1,), (2,)))
+
+    key: tuple[str, ...] = ()
+    lookback: Duration = timedelta(days=7)
+    min_overlap: Ratio = Field(default=0.5, gt=0, description="share of a load's keys that must have been there before it")
+
+    @classmethod
+    def shorthand(cls, body: Any) -> list[dict[str, Any]]:
+        return [{"key": one["columns"]} for one in columns_shorthand(cls.type, body)]
+
+    @model_validator(mode="after")
+    def _whole_loads(self) -> Self:
+        if self.filter is not None:
+            raise ValueError("duplicate_load compares whole loads, so it takes no filter")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.key
+
+    def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
+        # A retry may repeat a load from before the lookback: twice as far back is looked for it.
+        return {"commits": Measurement(Measure.COMMITS, since=now - 2 * self.lookback), "schema": Measurement(Measure.SCHEMA)}
+
+    def follow_up(self, seen: Mapping[str, Value], past: History, now: datetime) -> Mapping[str, Measurement]:
+        known = (past.memory or {}).get("judged", {})
+        key = self.key or tuple(column.name for column in _columns(seen) if column.type.split("(", 1)[0] in _KEY_TYPES)
+        if not key:
+            return {}
+        wanted = {}
+        for suspect in self._suspects(seen, now):
+            if _name(suspect) not in known:
+                where = _where(suspect.partition, key)
+                wanted[_name(suspect)] = Measurement(Measure.OVERLAP, key, where, versions=(suspect.later.version - 1, suspect.later.version))
+        return dict(list(wanted.items())[:_MOST_COMPARED])
+
+    def _suspects(self, seen: Mapping[str, Value], now: datetime) -> list[_Suspect]:
+        """Appends that may repeat an earlier one, newest first, one per commit and partition."""
+        commits = [one for one in _commits(seen) if one.data]
+        found: dict[tuple[int, str], _Suspect] = {}
+        for place, later in enumerate(commits):
+            if later.appends and later.added != 0 and later.at >= now - self.lookback:
+                for suspect in _repeats(commits[:place], later, self.key):
+                    found.setdefault((later.version, suspect.partition), suspect)
+        return list(reversed(found.values()))
+
+    # --- judging ----------------------------------------------------------------------------------------------------
+    def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
+        known = dict((past.memory or {}).get("judged", {}))
+        fresh = {name: [value.keys, value.known] for name, value in seen.items() if isinstance(value, Overlap)}
+        suspects = self._suspects(seen, now)
+        judged = {_name(one): (known | fresh)[_name(one)] for one in suspects if _name(one) in known or _name(one) in fresh}
+        memory = {"judged": judged} if judged != (past.memory or {}).get("judged", {}) else None
+        bounds, threshold = {Bound.MAX: self.min_overlap}, f"overlap below {self.min_overlap:.0%}"
+        shares = {one: (judged[_name(one)][1] / judged[_name(one)][0] if judged[_name(one)][0] else 0.0) for one in suspects if _name(one) in judged}
+        repeated = [one for one in suspects if shares.get(one, 0.0) >= self.min_overlap]
+        if not repeated and len(shares) < len(suspects):
+            text = f"{len(suspects) - len(shares)} appends look like earlier ones and are compared at the next run"
+            return Verdict(Outcome.LEARNING, text, Reason.HISTORY, memory=memory)
+        if not repeated:
+            looked = f"; {len(judged)} looked alike, with other keys" if judged else ""
+            loads = sum(one.added != 0 for one in _commits(seen) if one.data and one.at >= now - self.lookback)
+            if not loads and not past.memory:
+                return Verdict(Outcome.SKIPPED, f"no load in the last {format_duration(self.lookback)}", Reason.EMPTY)
+            text = f"none of {loads} loads of the last {format_duration(self.lookback)} repeats an earlier one{looked}"
+            return Verdict(Outcome.PASS, text, None, max(shares.values(), default=0), "ratio", threshold, bounds, memory=memory)
+        worst = repeated[0]
+        rows = sum(one.later.partitions.get(one.partition) or one.later.added or 0 for one in repeated)
+        text = "; ".join(self._text(one, shares[one]) for one in repeated[:_MOST_SHOWN])
+        undo = f"what would undo it: RESTORE TABLE … TO VERSION AS OF {min(one.later.version for one in repeated) - 1}"
+        return Verdict(Outcome.FAIL, f"{text}; {undo}", None, shares[worst], "ratio", threshold, bounds, failed_rows=rows, memory=memory)
+
+    def _text(self, one: _Suspect, share: float) -> str:
+        where = f" to {one.partition}" if one.partition else ""
+        keys = ", ".join(self.key) or "all columns"
+        count = one.later.partitions.get(one.partition) or one.later.added
+        rows = f"{count:,} rows" if count is not None else "rows"
+        return (
+            f"version {one.later.version} ({one.later.at:%Y-%m-%d %H:%M} UTC) appended {rows}{where}, of which {share:.0%} of the keys ({keys}) were "
+            f"there already; it repeats version {one.earlier.version} ({one.earlier.at:%Y-%m-%d %H:%M}): {one.why}"
+        )
+
+
+def _repeats(before: Sequence[CommitInfo], later: CommitInfo, key: Sequence[str]) -> Iterator[_Suspect]:
+    """Where an append looks like what was added before it and is still there."""
+    for partition, rows in (later.partitions or {"": later.added}).items():
+        there = list(_standing(before, partition))
+        like = next((one for one in there if later.tag is not None and one.tag == later.tag), None)
+        if like is not None:
+            yield _Suspect(like, later, partition, "the same run or batch")
+            continue
+        there = [one for one in there if not _apart(one, later, key)]
+        sizes = [_rows(one, partition) for one in there]
+        for one, had in zip(there, sizes, strict=True):
+            if rows is None or had is None:
+                yield _Suspect(one, later, partition, "the log does not say how many rows they have")
+                break
+            if abs(rows - had) <= _ALIKE * had:
+                yield _Suspect(one, later, partition, f"about as many rows ({had:,})")
+                break
+        else:
+            total = sum(size for size in sizes if size is not None)
+            times = next((k for k in (1, 2, 3) if rows and len(there) > 1 and abs(total - k * rows) <= _ALIKE * total), None)
+            if times:
+                yield _Suspect(there[0], later, partition, f"about {'as many rows as' if times == 1 else f'1/{times} of the rows that'} the loads before brought together ({total:,})")
+
+
+def _standing(before: Sequence[CommitInfo], partition: str) -> Iterator[CommitInfo]:
+    """The loads of a partition since it was last written anew, newest first."""
+    for one in reversed(before):
+        if partition and one.partitions and partition not in one.partitions:
+            continue
+        if one.operation != "MERGE" and one.added != 0:
+            yield one
+        if one.removed != 0 and not one.appends:
+            return
+
+
+def _rows(one: CommitInfo, partition: str) -> int | None:
+    return one.partitions.get(partition, one.added)
+
+
+def _apart(one: CommitInfo, other: CommitInfo, key: Sequence[str]) -> bool:
+    """True when the bounds of a key column show that no key can be in both."""
+    for name in key:
+        mine, theirs = one.ranges.get(name), other.ranges.get(name)
+        if mine and theirs and isinstance(mine[0], str) == isinstance(theirs[0], str) and (mine[1] < theirs[0] or theirs[1] < mine[0]):  # type: ignore[operator]
+            return True
+    return False
+
+
+def _where(partition: str, key: Sequence[str]) -> Expression | None:
+    """The rows of a partition as the log writes it (`a=1/b=x`)."""
+    conditions = []
+    for part in partition.split("/") if partition else ():
+        name, _, value = part.partition("=")
+        value = unquote(value)
+        conditions.append(Expression(f"{col(name)} IS NULL" if value in ("", "None") else f"{col(name)} = {literal(name, value)}"))
+    return all_of(*conditions)
+
+
+def _name(one: _Suspect) -> str:
+    return f"{one.later.version}/{one.partition}"
+
+
+def _commits(seen: Mapping[str, Value]) -> list[CommitInfo]:
+    commits = seen["commits"]
+    assert isinstance(commits, tuple)
+    return [one for one in commits if isinstance(one, CommitInfo)]
+
+
+def _columns(seen: Mapping[str, Value]) -> list[Column]:
+    schema = seen["schema"]
+    assert isinstance(schema, tuple)
+    return [column for column in schema if isinstance(column, Column)]
+
+
