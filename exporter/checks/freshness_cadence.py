@@ -63,23 +63,36 @@ class FreshnessCadence(ConfiguredCheck):
         return {"commits": Measurement(Measure.COMMITS, since=since, limit=_COMMITS)}
 
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
-        zone, known = self.timezone or ZoneInfo("UTC"), _times(past)
+        known = _times(past)
         memory = past.memory or {}
         if self.column is None:
-            commits = seen["commits"]
-            assert isinstance(commits, tuple)
-            new = {one.at for one in commits if isinstance(one, CommitInfo) and one.data and one.added != 0}
-            updates, latest = sorted({*known, *(at for at in new if at <= now)})[-cadence.KEPT :], None
+            updates, latest = sorted({*known, *self.updates(seen, now)})[-cadence.KEPT :], None
         else:
             newest = seen["latest"]
             latest = newest.isoformat(timespec="microseconds") if isinstance(newest, datetime) else None
             moved = latest is not None and memory.get("latest") is not None and latest > memory["latest"]
             updates = [*known, now][-cadence.KEPT :] if moved else known
         kept = {"updates": [at.isoformat() for at in updates], "latest": latest if latest is not None else memory.get("latest")}
-        return self._judge(updates, zone, now, kept if kept != memory else None)
+        return self._judge(updates, now, kept if kept != memory else None)
 
-    def _judge(self, updates: Sequence[datetime], zone: ZoneInfo, now: datetime, memory: dict[str, object] | None) -> Verdict:
-        found = cadence.due(updates, zone, Calendar(country=self.holidays, closed=self.exclude))
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone in which days begin."""
+        return self.timezone or ZoneInfo("UTC")
+
+    def calendar(self) -> Calendar:
+        """The days on which no update is due."""
+        return Calendar(country=self.holidays, closed=self.exclude)
+
+    def updates(self, seen: Mapping[str, Value], now: datetime) -> list[datetime]:
+        """The times of the commits that brought data; none for a column, whose past nobody saw."""
+        commits = seen.get("commits")
+        if not isinstance(commits, tuple):
+            return []
+        return sorted({one.at for one in commits if isinstance(one, CommitInfo) and one.data and one.added != 0 and one.at <= now})
+
+    def _judge(self, updates: Sequence[datetime], now: datetime, memory: dict[str, object] | None) -> Verdict:
+        zone, found = self.zone, cadence.due(updates, self.zone, self.calendar())
         gauges: Gauges = {(CHECK_LEARNING_STATE, (self.id, found.state.value)): 1}
         if updates:
             gauges[FRESHNESS, ()] = updates[-1].timestamp()

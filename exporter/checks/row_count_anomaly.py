@@ -24,7 +24,7 @@ from exporter.learned.buckets import Series, by_bucket, closed_before, end_of
 from exporter.learned.calendar import Calendar, Grain
 from exporter.learned.volume import Judged, Sensitivity
 from exporter.model import CommitInfo, Counts, History, Json, Measure, Measurement, Reason, TableSpec, Value, Verdict
-from exporter.timetable import check_country
+from exporter.timetable import check_country, read_time
 from exporter.units import Duration, Zone, format_duration
 
 _HORIZON = {Grain.HOUR: timedelta(days=62), Grain.DAY: timedelta(days=400), Grain.WEEK: timedelta(weeks=160), Grain.MONTH: timedelta(days=3660)}
@@ -109,6 +109,21 @@ class RowCountAnomaly(ConfiguredCheck):
             return result
         kept = series.dump() if changed else memory.get("series", series.dump())
         return replace(result, memory={"rule": self._rule(), "series": kept, "arrivals": arrivals.dump()})
+
+    def replay(self, seen: Mapping[str, Value], now: datetime) -> list[Judged]:
+        """The verdict on every closed bucket of a first look, each by what came before it."""
+        counts = self._counts(seen) or {}
+        lateness = self.lateness if self.lateness is not None else self._default_lateness(seen)
+        end = closed_before(now, self.grain, self.zone, lateness)
+        series = Series(self._calendar(), self.sensitivity, self.zone)
+        return series.judge({start: rows for start, rows in counts.items() if start < end}, end)
+
+    def bucket(self, text: str) -> str:
+        """A bucket as it is shown. Raises ValueError."""
+        moment = read_time(text, self.zone)
+        if moment is None or self.grain.text(self.grain.start(moment)) != self.grain.text(moment):
+            raise ValueError(f"{text!r} is no {self.grain}: write it as it is shown, such as {self.grain.text(datetime(2026, 1, 14, 7))}")  # noqa: DTZ001
+        return self.grain.text(self.grain.start(moment))
 
     def _counts(self, seen: Mapping[str, Value]) -> dict[datetime, int] | None:
         rows = seen.get("rows")

@@ -82,6 +82,16 @@ class Evaluator:
             _seconds(run.answers), scans, any(result.verdict.reason is Reason.TIMEOUT for result in results),
         )  # fmt: skip
 
+    def look(self, table: TableSpec, check: CheckSpec, now: datetime, cancel: Cancel) -> dict[str, Value | Failure]:
+        """What a check sees at its first look, by its own names."""
+        run = Run(self, table, now, cancel)
+        job = _Job(table, check, lambda table, check: NO_HISTORY, now)
+        try:
+            run.measure(job.wanted.values())
+            return {name: run.value(one) for name, one in job.wanted.items()}
+        finally:
+            run.close()
+
     def explain(self, table: TableSpec, past: Past, now: datetime, cancel: Cancel) -> Explained:
         """The plan of all checks of a table; opens the table, reads no row."""
         run = Run(self, table, now, cancel)

@@ -105,6 +105,14 @@ class Series:
         self._judge(wanted, done)
         return True
 
+    def judge(self, counts: Mapping[datetime, int], end: datetime) -> list[Judged]:
+        """The verdict on every bucket from the first with rows until before `end`; keeps nothing."""
+        begin = min((start for start, count in counts.items() if count and start < end), default=None)
+        if begin is None:
+            return []
+        model = self._model(None)
+        return [self._step(model, start, counts.get(start, 0)) for start in starts(begin, end, self.grain, self.zone)]
+
     def _model(self, state: Json | None) -> VolumeModel:
         return VolumeModel(self.calendar, self.sensitivity) if state is None else VolumeModel.load(self.calendar, self.sensitivity, state)
 

@@ -1,17 +1,15 @@
-"""The command line: where the parts are put together."""
+"""Running, checking and looking: the commands around the evaluation of tables."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 import yaml
@@ -22,83 +20,32 @@ from exporter import __version__, report
 from exporter import demo as demo_tables
 from exporter import doctor as doctoring
 from exporter.catalog.labels import Outcome, Severity
-from exporter.config import Config, ConfigError, json_schema, load
+from exporter.cli.common import (
+    DEFAULT_CONFIG,
+    FAILED,
+    FINE,
+    TROUBLE,
+    CheckFormat,
+    ConfigOption,
+    EngineChoice,
+    Tables,
+    TextFormat,
+    app,
+    fail,
+    load_config,
+    parts_of,
+    select,
+)
+from exporter.config import ConfigError, json_schema, load
 from exporter.daemon import Exporter, Parts, TooManySeries, check_cardinality, utc_now
 from exporter.engine.cancel import Cancel
 from exporter.engine.evaluate import Explained
 from exporter.logs import set_up
 from exporter.model import Evaluation, TableSpec
 from exporter.publish.series import series_bounds
-from exporter.store import StoreError
 from exporter.web import AddressError, WebConfigError, WebSettings
 
-app = typer.Typer(
-    name="dq-exporter", help="Tells Prometheus whether data can be trusted right now.", no_args_is_help=True, add_completion=False,
-    pretty_exceptions_enable=False,
-)  # fmt: skip
 _SEVERITIES = list(reversed(Severity))
-FINE, FAILED, TROUBLE = 0, 1, 2
-
-
-class CheckFormat(StrEnum):
-    """How `check` prints."""
-
-    TABLE = "table"
-    JSON = "json"
-    JUNIT = "junit"
-
-
-class TextFormat(StrEnum):
-    """How `validate` and `explain` print."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-class EngineChoice(StrEnum):
-    """Which engine `check` may use."""
-
-    AUTO = "auto"
-    NATIVE = "native"
-    SPARK = "spark"
-
-
-ConfigOption = Annotated[Path, typer.Option("-c", "--config", envvar="DQ_EXPORTER_CONFIG", help="a file, a directory of *.yml, or a glob")]
-Tables = Annotated[list[str] | None, typer.Argument(help="names of tables; all without any", metavar="[TABLE]...")]
-DEFAULT_CONFIG = Path("dq-exporter.yml")
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(TROUBLE)
-
-
-def _load(path: Path) -> Config:
-    try:
-        config = load(path, os.environ)
-    except ConfigError as error:
-        _fail("\n".join(str(problem) for problem in error.problems))
-    set_up(config.log.level, config.log.format, config.secrets)
-    return config
-
-
-def _select(config: Config, names: Sequence[str] | None) -> list[TableSpec]:
-    known = {table.name: table for table in config.tables}
-    if unknown := [name for name in names or () if name not in known]:
-        _fail(f"no enabled table {', '.join(unknown)} is configured; there are: {', '.join(sorted(known))}")
-    return [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
-
-
-@contextmanager
-def _parts(config: Config, **options: object) -> Iterator[Parts]:
-    try:
-        parts = Parts.build(config, **options)  # type: ignore[arg-type]
-    except StoreError as error:
-        _fail(str(error))
-    try:
-        yield parts
-    finally:
-        parts.close()
 
 
 @app.callback(invoke_without_command=True)
@@ -115,10 +62,10 @@ def run(
     web_config: Annotated[Path | None, typer.Option("--web.config.file", help="TLS and users, in Prometheus's format")] = None,
 ) -> None:
     """Runs the exporter until SIGTERM; SIGHUP or POST /-/reload takes on a changed configuration."""
-    settings = _load(config)
+    settings = load_config(config)
     try:
         web = WebSettings.of(listen or settings.web.listen_address, web_config, settings.web.token)
-        with _parts(settings) as parts:
+        with parts_of(settings) as parts:
             exporter = Exporter(config, parts, web)
             exporter.handle_signals()
             exporter.start()
@@ -127,9 +74,9 @@ def run(
             finally:
                 exporter.stop()
     except (WebConfigError, TooManySeries, AddressError) as error:
-        _fail(str(error))
+        fail(str(error))
     except OSError as error:
-        _fail(f"cannot listen on {listen or settings.web.listen_address}: {error.strerror or error}; choose another with --web.listen-address")
+        fail(f"cannot listen on {listen or settings.web.listen_address}: {error.strerror or error}; choose another with --web.listen-address")
 
 
 @app.command(epilog="Example: dq-exporter check sales.orders --format junit --fail-on high > dq.xml")
@@ -142,12 +89,12 @@ def check(
     no_store: Annotated[bool, typer.Option("--no-store", help="neither use nor update the store")] = False,
 ) -> None:
     """Evaluates now, once: for CI and for a pipeline's last task."""
-    settings = _load(config)
+    settings = load_config(config)
     if settings.log.level == "info":
         set_up("error", settings.log.format, settings.secrets)
-    chosen = _select(settings, tables)
+    chosen = select(settings, tables)
     started, at = perf_counter(), utc_now()
-    with _parts(settings, keep=not no_store, engine=report.ENGINES[engine]) as parts:
+    with parts_of(settings, keep=not no_store, engine=report.ENGINES[engine]) as parts:
         evaluations = _evaluate(parts, chosen)
         scores = {status.spec.name: status.score for status in parts.publisher.state()}
     seconds = perf_counter() - started
@@ -220,7 +167,7 @@ def validate(
     else:
         typer.echo(f"{len(settings.tables):,} tables, {checks:,} checks, at most {total:,} series (web.max_series: {settings.web.max_series:,})")
     if too_many:
-        _fail(too_many)
+        fail(too_many)
 
 
 @app.command(epilog="Example: dq-exporter explain sales.orders")
@@ -230,10 +177,10 @@ def explain(
     output: Annotated[TextFormat, typer.Option("--format")] = TextFormat.TEXT,
 ) -> None:
     """Per check: what is measured, by which tier and engine, what is read, and why nothing cheaper is exact."""
-    settings = _load(config)
+    settings = load_config(config)
     explained: list[Explained] = []
-    with _parts(settings, keep=False) as parts:
-        for table in _select(settings, tables):
+    with parts_of(settings, keep=False) as parts:
+        for table in select(settings, tables):
             cancel = Cancel(max((spec.timeout for spec in table.checks), default=settings.defaults.timeout))
             explained.append(parts.evaluator.explain(table, parts.runner.past, utc_now(), cancel))
             cancel.close()
@@ -253,7 +200,7 @@ def schema() -> None:
 @app.command(epilog="Example: dq-exporter doctor -c dq-exporter.yml")
 def doctor(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Looks whether everything that the configuration needs is there: one line each, with the mend."""
-    settings, sound = _load(config), True
+    settings, sound = load_config(config), True
     for finding in doctoring.examine(settings):
         sound &= finding.ok
         typer.echo(f"{'ok  ' if finding.ok else 'MISS'}  {finding.what}: {finding.seen}" + (f"\n      {finding.mend}" if finding.mend else ""))
@@ -271,14 +218,14 @@ def demo(
     try:
         path = demo_tables.write(directory)
     except OSError as error:
-        _fail(f"cannot write to {directory}: {error.strerror or error}; name another with --dir")
+        fail(f"cannot write to {directory}: {error.strerror or error}; name another with --dir")
     typer.echo(f"wrote {directory}/: Delta tables with planted defects, {path.name} and expected.json")
     if serve:
         _run_demo(path, listen, once)
 
 
 def _run_demo(path: Path, listen: str, once: bool) -> None:
-    settings = _load(path)
+    settings = load_config(path)
     set_up("warning", settings.log.format, settings.secrets)
     console, waiting, seen = Console(width=None if sys.stdout.isatty() else 200), {table.name for table in settings.tables}, list[Evaluation]()
 
@@ -289,13 +236,13 @@ def _run_demo(path: Path, listen: str, once: bool) -> None:
             still = f"; waiting for {', '.join(sorted(waiting))}" if waiting else ""
             typer.echo(f"evaluated {evaluation.table.name} in {evaluation.duration:.1f}s{still}", err=True)
 
-    with _parts(settings) as parts:
+    with parts_of(settings) as parts:
         try:
             exporter = Exporter(path, parts, WebSettings.of(listen), evaluated)
         except AddressError as error:
-            _fail(str(error))
+            fail(str(error))
         except OSError as error:
-            _fail(f"cannot listen on {listen}: {error.strerror or error}; choose another with --web.listen-address")
+            fail(f"cannot listen on {listen}: {error.strerror or error}; choose another with --web.listen-address")
         exporter.handle_signals()
         exporter.start()
         try:
@@ -308,12 +255,3 @@ def _run_demo(path: Path, listen: str, once: bool) -> None:
                 exporter.wait()
         finally:
             exporter.stop()
-
-
-def main() -> None:
-    """Entry point of `dq-exporter`."""
-    app()
-
-
-if __name__ == "__main__":
-    main()
