@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test lint format bench bench-anomaly clean
 
 help: ## show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
@@ -36,7 +36,10 @@ format: setup ## sort imports and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 
 bench: setup ## measurements of speed and memory
-	$(BIN)/python -m pytest tests/bench --timeout 1800 -s $(ARGS)
+	$(BIN)/python -m pytest $(filter-out tests/bench/bench_anomaly.py,$(wildcard tests/bench/bench_*.py)) --timeout 1800 -s $(ARGS)
+
+bench-anomaly: setup ## the learned checks against the rules of other tools
+	$(BIN)/python -m pytest tests/bench/bench_anomaly.py --timeout 1800 -s $(ARGS)
 
 clean: ## remove .venv, tools and caches
 	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -61,7 +61,7 @@ class Pace:
 
 PACES = {
     Grain.HOUR: Pace(168, 24, 72, 168, 336, 672, 672, 168, 336, 672, 1008, 36, 48, 0.04),
-    Grain.DAY: Pace(7, 7, 3, 7, 14, 56, 120, 7, 14, 28, 60, 6, 7, 0.2),
+    Grain.DAY: Pace(7, 7, 3, 7, 14, 56, 120, 7, 14, 28, 60, 6, 7, 0.25),
     Grain.WEEK: Pace(1, 52, 3, 4, 8, 26, 52, 4, 6, 10, 26, 4, 4, 0.2),
     Grain.MONTH: Pace(1, 12, 3, 3, 6, 24, 36, 4, 6, 12, 24, 4, 3, 0.2),
 }
@@ -161,7 +161,7 @@ class VolumeModel:
         self.pairs: list[tuple[float, float, float]] = []
         self.sums = [0.0] * 5
         self.run: list[tuple[int, float]] = []
-        self.zeros, self.stopped, self.wide_until = 0, False, 0
+        self.zeros, self.stopped, self.wide_until, self.flagged_at = 0, False, 0, -self.pace.memory
         self.echoes: dict[str, list[tuple[int, float]]] = {}
         self.holidays: dict[str, tuple[int, float]] = {}
 
@@ -204,7 +204,7 @@ class VolumeModel:
 
     def _forecast(self, mark: Mark) -> _Forecast | None:
         pace = self.pace
-        if self.t < pace.least or sum(seen.valid for seen in self.memory) < 5:
+        if self.t < pace.least or not self._knows_rows():
             return None
         spread = 0.0
         if self.t < pace.mature or not self.smoothing:
@@ -223,6 +223,15 @@ class VolumeModel:
         else:
             spread *= 3.0
         return _Forecast(base, pred, echo, max(spread, 0.01, 1 / math.sqrt(max(math.expm1(pred), 1.0))))
+
+    def _knows_rows(self) -> bool:
+        """True when at least five buckets in memory had rows and are trusted."""
+        found = 0
+        for seen in reversed(self.memory):
+            found += seen.valid
+            if found == 5:
+                return True
+        return False
 
     def _class_medians(self) -> tuple[float, list[float], float]:
         """Level, offsets and spread from the medians of each place of the week; for young series."""
@@ -340,6 +349,8 @@ class VolumeModel:
             return Learning.LEARNING
         if self.t < self.pace.tentative:
             return Learning.TENTATIVE
+        if self.t - self.flagged_at > self.pace.memory:
+            return Learning.ACTIVE
         judged = [seen.fate for seen in self.memory if seen.fate != _IDLE]
         return Learning.UNSTABLE if len(judged) - judged.count(_NORMAL) > 0.3 * len(judged) else Learning.ACTIVE
 
@@ -356,7 +367,7 @@ class VolumeModel:
         self.residuals.add(abs(r))
         self.recent, self.weight = 0.93 * self.recent + min(abs(r), 6 * m), 0.93 * self.weight + 1
         if flagged:
-            seen.fate = _LOW if seen.r < 0 else _HIGH
+            seen.fate, self.flagged_at = _LOW if seen.r < 0 else _HIGH, self.t
             learned = self.t < self.pace.learning and feedback is None
             seen.valid = seen.valid and learned
         else:
@@ -502,5 +513,5 @@ class VolumeModel:
 
 _PLAIN = (
     "t", "level", "offsets", "step_size", "smoothing", "recent", "weight", "pairs", "sums", "run", "zeros", "stopped",
-    "wide_until", "echoes", "holidays",
+    "wide_until", "flagged_at", "echoes", "holidays",
 )  # fmt: skip

@@ -33,7 +33,7 @@ def save(connection: sa.Connection, evaluation: Evaluation) -> None:
     """Replaces the memory of the checks whose verdict brings one."""
     for result in evaluation.results:
         if result.verdict.memory is not None:
-            body = zlib.compress(json.dumps(result.verdict.memory, separators=(",", ":")).encode())
+            body = zlib.compress(json.dumps(result.verdict.memory, separators=(",", ":")).encode(), 1)
             put(connection, memory, {"table_name": evaluation.table.name, "check_id": result.spec.id}, {"at": result.at, "body": body})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
@@ -23,13 +23,14 @@ COUNTRIES = {
 
 @dataclass(frozen=True)
 class Series:
-    """Rows per day without gaps, and the country whose holidays shape them."""
+    """Rows per day without gaps, and the country whose holidays shape them; nobody knows what the `absent` days had."""
 
     name: str
     first: date
     rows: tuple[int, ...]
     country: str | None = None
     calendar: Calendar = field(default_factory=Calendar)
+    absent: frozenset[int] = frozenset()
 
     def days(self) -> list[datetime]:
         """The days as naive midnights."""
@@ -46,13 +47,14 @@ class Planted:
 
 
 def read(path: Path, last: int = 1500) -> Series:
-    """A development series; days absent at the source have no rows."""
+    """A development series; days absent at the source have no rows, and are not scored."""
     with path.open() as file:
         found = {date.fromisoformat(row["date"]): int(float(row["rows"])) for row in csv.DictReader(file)}
     first = max(min(found), max(found) - (last - 1) * _DAY)
     rows = tuple(found.get(first + i * _DAY, 0) for i in range((max(found) - first).days + 1))
     country = COUNTRIES.get(path.stem)
-    return Series(path.stem, first, rows, country, Calendar(country=country))
+    absent = frozenset(i for i in range(len(rows)) if first + i * _DAY not in found)
+    return Series(path.stem, first, rows, country, Calendar(country=country), absent)
 
 
 def plant(series: Series, seed: int, every: int = 23, start: int = 60) -> Planted:
@@ -70,7 +72,7 @@ def plant(series: Series, seed: int, every: int = 23, start: int = 60) -> Plante
             if rows[day] > 0 and not series.calendar.mark(days[day]).neutral:
                 rows[day], labels[day] = round(rows[day] * factor), kind
         at += rng.randint(every * 2 // 3, every * 4 // 3)
-    return Planted(Series(series.name, series.first, tuple(rows), series.country, series.calendar), labels)
+    return Planted(replace(series, rows=tuple(rows)), labels)
 
 
 Method = Callable[[Series], Sequence[bool]]
@@ -89,9 +91,9 @@ class Score:
     planted: dict[str, int] = field(default_factory=dict)
 
     def add(self, planted: Planted, flags: Sequence[bool], start: int = 60) -> None:
-        """Counts one series; neutral days count for nobody."""
+        """Counts one series; neutral and absent days count for nobody."""
         for day, (when, flagged) in enumerate(zip(planted.series.days(), flags, strict=True)):
-            if day < start or planted.series.calendar.mark(when).neutral:
+            if day < start or day in planted.series.absent or planted.series.calendar.mark(when).neutral:
                 continue
             kind = planted.labels.get(day)
             if kind is None:
@@ -142,7 +144,8 @@ def young(series: Series, length: int = 60) -> list[Series]:
     for at in range(0, len(series.rows) - length + 1, length):
         rows = series.rows[at : at + length]
         if sum(rows) > 0:
-            cuts.append(Series(f"{series.name}+{at}", series.first + at * _DAY, rows, series.country, series.calendar))
+            absent = frozenset(i - at for i in series.absent if at <= i < at + length)
+            cuts.append(Series(f"{series.name}+{at}", series.first + at * _DAY, rows, series.country, series.calendar, absent))
     return cuts
 
 
