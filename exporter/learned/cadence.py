@@ -169,7 +169,7 @@ def _by_clock(week: _Week) -> tuple[datetime, datetime]:
     times = week.clock(place if day == today else 0)
     middle, deviation = spread(times)
     period = _DAY / week.per_day if len(week.active) > 1 else 7 * _DAY
-    return day + middle, day + max(quantile(times, 0.97), middle + 4 * _MAD * deviation) + max(0.02 * period, deviation)
+    return day + middle, day + max(quantile(times, 0.97), middle + 3.5 * _MAD * deviation) + max(0.02 * period, deviation)
 
 
 def _by_office_hours(week: _Week) -> tuple[datetime, datetime]:
