@@ -159,7 +159,7 @@ class RowCountAnomaly(ConfiguredCheck):
         return series.load(memory["series"]) if memory else series
 
     def _result(self, series: Series, arrivals: Arrivals, counts: Mapping[datetime, int], now: datetime, lateness: timedelta) -> Verdict:
-        last = next((one for one in reversed(series.shown) if one.state is not Learning.NEUTRAL), None)
+        last = next((one for one in reversed(series.shown) if one.state is not Learning.NEUTRAL or one.event), None)
         if last is None:
             return Verdict(Outcome.LEARNING, f"no {self.grain} is over yet; {self._waits(counts, now, lateness)}", Reason.HISTORY)
         verdict = self._of(last, series)
@@ -175,6 +175,8 @@ class RowCountAnomaly(ConfiguredCheck):
         if last.state is Learning.STOPPED or (last.rows == 0 and last.event == "stopped"):
             since = next((bucket for bucket, event in reversed(series.events) if event == "stopped"), name)
             return Verdict(Outcome.FAIL, f"no rows any more (given up on {since}); the next rows end this", value=0, unit="rows", threshold="rows", gauges=gauges)
+        if last.event == "resumed":
+            return Verdict(Outcome.PASS, f"rows are back: {shown}, which is not judged", None, last.rows, "rows", evaluated_rows=last.rows, gauges=gauges)
         if last.state is Learning.QUIET:
             return Verdict(Outcome.SKIPPED, f"no data is due on {name}" + (f", but {shown}" if last.rows else ""), Reason.NOT_DUE, gauges=gauges)
         if last.expected is None or last.lower is None or last.upper is None or last.score is None:

@@ -99,7 +99,7 @@ class _Week:
             shares.append(share)
             if share >= 0.5:
                 self.active.add(weekday)
-        self.confidence = sum(share >= 0.85 or share <= 0.15 for share in shares) / 7
+        self.confidence = sum(share >= 0.8 or share <= 0.2 for share in shares) / 7  # one miss in six weeks is no new habit
         self.per_day = self._per_day()
 
     def _per_day(self) -> int:
