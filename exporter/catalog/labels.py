@@ -106,6 +106,14 @@ class Learning(StrEnum):
     STOPPED = "stopped"
 
 
+class Quantile(StrEnum):
+    """Points of a distribution that are published."""
+
+    P50 = "0.5"
+    P95 = "0.95"
+    P99 = "0.99"
+
+
 class ReloadTrigger(StrEnum):
     """What asked for a new configuration."""
 
@@ -141,4 +149,5 @@ ENGINE = Label("engine", Engine)
 FORMAT = Label("format", TableFormat)
 CHANGE = Label("change", Change)
 STATE = Label("state", Learning)
+QUANTILE = Label("quantile", Quantile)
 TRIGGER = Label("trigger", ReloadTrigger)

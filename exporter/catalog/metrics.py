@@ -161,6 +161,9 @@ FRESHNESS_MAX_AGE = _gauge(
 FRESHNESS_DEADLINE = _gauge(
     "dq_freshness_deadline_timestamp_seconds", "Next time by which new data must have arrived.", _TABLE, "seconds"
 )
+LATENCY = _gauge(
+    "dq_latency_seconds", "Time from event to ingest of recently ingested rows, by quantile.", (lb.TABLE, lb.QUANTILE), "seconds"
+)
 FUTURE_ROWS = _gauge("dq_future_rows", "Rows whose event time lies in the future; ignored for freshness.", _TABLE)
 MISSING_PARTITIONS = _gauge("dq_missing_partitions", "Expected partitions that do not exist.", _TABLE)
 SCHEMA_CHANGES = _gauge(

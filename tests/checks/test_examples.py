@@ -10,7 +10,7 @@ from exporter.checks.base import EXAMPLE_NOW, ConfiguredCheck, Example
 from exporter.model import NO_HISTORY, History, Point
 from tests.conftest import Bench, write_delta
 
-NAMES = ["row_count", "row_count_anomaly", "not_null", "unique", "primary_key", "duplicate_load", "range", "accepted_values", "pattern", "format", "length", "aggregate", "expression", "sum_of_parts", "referential_integrity", "reconciliation", "schema", "schema_change", "freshness", "freshness_deadline", "freshness_cadence", "partitions", "row_count_change", "query"]
+NAMES = ["row_count", "row_count_anomaly", "frozen_table", "latency", "distribution_drift", "not_null", "unique", "primary_key", "duplicate_load", "range", "accepted_values", "pattern", "format", "length", "aggregate", "expression", "sum_of_parts", "referential_integrity", "reconciliation", "schema", "schema_change", "freshness", "freshness_deadline", "freshness_cadence", "partitions", "row_count_change", "query"]
 EXAMPLES = [pytest.param(cls, getattr(cls, which), id=f"{cls.type}-{which}") for cls in REGISTRY.values() for which in ("good", "bad")]
 
 
