@@ -137,6 +137,15 @@ def incidents(judged: Iterable[Judged]) -> list[tuple[Judged, Judged]]:
     return [*runs, current] if current else runs
 
 
+def incidents_per_week(judged: Sequence[Judged], grain: Grain) -> float:
+    """How often the last eight weeks would have paged; 0 while fewer than two are known."""
+    if not judged or grain in (Grain.WEEK, Grain.MONTH):
+        return 0.0
+    recent = [one for one in judged if one.start > judged[-1].start - timedelta(weeks=8)]
+    weeks = (recent[-1].start - recent[0].start) / timedelta(weeks=1)
+    return len(incidents(one for one in recent if one.state is Learning.ACTIVE or not one.anomaly)) / weeks if weeks >= 2 else 0.0
+
+
 # --- output -----------------------------------------------------------------------------------------------------
 def judged_json(one: Judged, grain: Grain) -> str:
     """A line of JSON: date, value, expected, lower, upper, score, state, anomaly."""

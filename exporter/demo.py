@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 ORDERS, CUSTOMERS, EVENTS, RETURNS, DAYS = 20_000, 1_000, 9_600, 2_000, 14
 _NULL_EMAILS, _BAD_EMAILS, _BAD_AMOUNTS, _BAD_STATUS, _REPEATED, _ORPHANS, _WRONG_TOTALS, _BAD_CODES = 37, 12, 9, 21, 5, 14, 8, 6
 _MISSING_DAYS = (3, 7)
+_VISIT_DAYS, _LOST_DAY = 70, 25
 
 _CONFIG = """\
 version: 1
@@ -64,6 +65,13 @@ tables:
       - partitions: {column: day, every: 1d, lookback: 14d}
       - freshness_deadline: {by: "00:00", lag: 2d}
       - expression: {name: known_device, sql: "device in ('phone', 'desktop') or device is null"}
+  - name: web.visits               # learned: yesterday's load came twice
+    path: web_visits
+    severity: high
+    checks:
+      - row_count_anomaly: {column: day}
+      - duplicate_load: {key: [visit_id], suggested_action: Restore the version before the second load}
+      - freshness_cadence: {}
   - name: finance.ledger
     path: finance_ledger
     severity: high
@@ -98,8 +106,9 @@ def write(directory: Path, now: datetime | None = None) -> Path:
         path = directory / name.replace(".", "_")
         shutil.rmtree(path, ignore_errors=True)
         write_deltalake(str(path), build(today), partition_by=partition_by)
+    write_deltalake(str(directory / "web_visits"), _visits(today, [1]), mode="append")
     config.write_text(_CONFIG.replace("STORE", str((directory / "demo.db").resolve())), encoding="utf-8")
-    (directory / "expected.json").write_text(json.dumps(_expected(), indent=2) + "\n", encoding="utf-8")
+    (directory / "expected.json").write_text(json.dumps(_expected(today), indent=2) + "\n", encoding="utf-8")
     return config
 
 
@@ -175,6 +184,25 @@ def _events(today: datetime) -> Any:
     )
 
 
+def _visits_of(today: datetime, back: int) -> int:
+    """Visits of a day some days back: fewer on weekends, and far too few on one day."""
+    day = today - timedelta(days=back)
+    usual = (300, 310, 305, 300, 290, 150, 120)[day.weekday()] + day.toordinal() * 7 % 11
+    return usual // 3 if back == _LOST_DAY else usual
+
+
+def _visits(today: datetime, days: Iterable[int] = range(_VISIT_DAYS, 0, -1)) -> Any:
+    """One day a partition, ids without a gap over all days."""
+    import pyarrow as pa
+
+    ids, dates = [], []
+    for back in days:
+        count = _visits_of(today, back)
+        ids += [(_VISIT_DAYS - back) * 1000 + i for i in range(count)]
+        dates += [(today - timedelta(days=back)).date()] * count
+    return pa.table({"visit_id": pa.array(ids, pa.int64()), "day": pa.array(dates, pa.date32())})
+
+
 def _ledger(today: datetime) -> Any:
     import pyarrow as pa
 
@@ -196,12 +224,13 @@ _TABLES: dict[str, tuple[Callable[[datetime], Any], list[str] | None]] = {
     "sales.orders": (_orders, None),
     "raw.orders": (_raw_orders, None),
     "web.events": (_events, ["day"]),
+    "web.visits": (_visits, ["day"]),
     "finance.ledger": (_ledger, None),
     "sales.returns": (_returns, None),
 }
 
 
-def _expected() -> dict[str, dict[str, dict[str, Any]]]:
+def _expected(today: datetime) -> dict[str, dict[str, dict[str, Any]]]:
     """What was planted: outcome, value in the unit of the check, and failed rows where the check counts rows."""
 
     def verdict(outcome: str, value: float, failed: int | None = None) -> dict[str, Any]:
@@ -211,6 +240,7 @@ def _expected() -> dict[str, dict[str, dict[str, Any]]]:
         return verdict("fail" if failed else "pass", failed, failed)
 
     average = sum(_amounts(ORDERS)) - sum(_amounts(ORDERS)[2000 : 2000 + _BAD_AMOUNTS]) - _BAD_AMOUNTS
+    visits = _visits_of(today, 1)
     created = sum(i % 3 == 0 for i in range(ORDERS)) - sum(i % 3 == 0 for i in range(8000, 8000 + _BAD_STATUS))
     return {
         "sales.customers": {
@@ -229,6 +259,10 @@ def _expected() -> dict[str, dict[str, dict[str, Any]]]:
         "web.events": {
             "not_null_event_id": rows(0), "not_null_event_ts": rows(0), "partitions_day": verdict("fail", len(_MISSING_DAYS)),
             "freshness_deadline": verdict("pass", 0), "known_device": rows(0),
+        },
+        "web.visits": {
+            "row_count_anomaly_day": verdict("fail", 2 * visits), "duplicate_load_visit_id": verdict("fail", 1.0, visits),
+            "freshness_cadence": {"outcome": "learning", "value": None, "failed_rows": None},
         },
         "finance.ledger": {"row_count": verdict("pass", 1000), "primary_key_entry_id": rows(0), "books_balance": verdict("pass", 0)},
         "sales.returns": {"row_count": verdict("pass", RETURNS), "pattern_code": rows(_BAD_CODES), "days_with_returns": verdict("pass", 4)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -187,7 +188,7 @@ class RowCountAnomaly(ConfiguredCheck):
         outcome = _OUTCOMES[last.state] if reported else Outcome.LEARNING if last.state is Learning.LEARNING else Outcome.PASS
         band = f"expected {last.expected:,.0f}, between {last.lower:,.0f} and {last.upper:,.0f}"
         text = f"{shown}: {last.note if reported else 'as expected'} ({band}; {_STATES[last.state]})"
-        bounds = {Bound.MIN: last.lower, Bound.MAX: last.upper, Bound.EXPECTED: last.expected}
+        bounds = {Bound.MIN: math.ceil(last.lower), Bound.MAX: math.floor(last.upper), Bound.EXPECTED: round(last.expected, 1)}
         reason = Reason.HISTORY if outcome is Outcome.LEARNING else None
         return Verdict(outcome, text, reason, last.rows, "rows", f"{last.lower:,.0f} to {last.upper:,.0f}", bounds, last.rows, gauges=gauges)
 

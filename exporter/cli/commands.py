@@ -15,11 +15,14 @@ import typer
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy import make_url
 
 from exporter import __version__, report
 from exporter import demo as demo_tables
 from exporter import doctor as doctoring
+from exporter.backtest import incidents_per_week
 from exporter.catalog.labels import Outcome, Severity
+from exporter.checks.row_count_anomaly import RowCountAnomaly
 from exporter.cli.common import (
     DEFAULT_CONFIG,
     FAILED,
@@ -36,16 +39,19 @@ from exporter.cli.common import (
     parts_of,
     select,
 )
-from exporter.config import ConfigError, json_schema, load
+from exporter.config import Config, ConfigError, json_schema, load
 from exporter.daemon import Exporter, Parts, TooManySeries, check_cardinality, utc_now
 from exporter.engine.cancel import Cancel
 from exporter.engine.evaluate import Explained
+from exporter.learned.buckets import judged_from
 from exporter.logs import set_up
 from exporter.model import Evaluation, TableSpec
 from exporter.publish.series import series_bounds
+from exporter.store import Store, StoreError
 from exporter.web import AddressError, WebConfigError, WebSettings
 
 _SEVERITIES = list(reversed(Severity))
+_PAGES_PER_WEEK = 2
 
 
 @app.callback(invoke_without_command=True)
@@ -166,8 +172,38 @@ def validate(
         typer.echo(yaml.safe_dump(settings.effective(), sort_keys=False, allow_unicode=True))
     else:
         typer.echo(f"{len(settings.tables):,} tables, {checks:,} checks, at most {total:,} series (web.max_series: {settings.web.max_series:,})")
+    for warning in _noisy(settings):
+        typer.echo(f"warning: {warning}", err=True)
     if too_many:
         fail(too_many)
+
+
+def _store_is_there(settings: Config) -> bool:
+    """False where looking would make a new database file."""
+    return not settings.store.url.startswith("sqlite") or Path(make_url(settings.store.url).database or "").exists()
+
+
+def _noisy(settings: Config) -> list[str]:
+    """Learned checks that would have paged too often, as far as the store knows; an absent store knows nothing."""
+    learned = [(table.name, spec, spec.check) for table in settings.tables for spec in table.checks if isinstance(spec.check, RowCountAnomaly)]
+    if not learned or not _store_is_there(settings):
+        return []
+    warnings = []
+    try:
+        store = Store.open(settings.store.url, settings.store.password)
+    except StoreError as error:
+        return [f"learned checks were not looked at: {error}"]
+    try:
+        for table, spec, check in learned:
+            memory = store.history(table, spec, utc_now()).memory
+            judged = [judged_from(line) for line in memory["series"]["shown"]] if memory else []
+            pages = incidents_per_week(judged, check.grain)
+            if pages > _PAGES_PER_WEEK:
+                mend = "lower its sensitivity, name its holidays, or exclude known days"
+                warnings.append(f"{table} {spec.id} would have paged {pages:.1f} times a week in the last eight: {mend} (`dq-exporter backtest {table} {spec.id}`)")
+    finally:
+        store.close()
+    return warnings
 
 
 @app.command(epilog="Example: dq-exporter explain sales.orders")
@@ -179,7 +215,7 @@ def explain(
     """Per check: what is measured, by which tier and engine, what is read, and why nothing cheaper is exact."""
     settings = load_config(config)
     explained: list[Explained] = []
-    with parts_of(settings, keep=False) as parts:
+    with parts_of(settings, keep=_store_is_there(settings)) as parts:  # what was learned decides what is read
         for table in select(settings, tables):
             cancel = Cancel(max((spec.timeout for spec in table.checks), default=settings.defaults.timeout))
             explained.append(parts.evaluator.explain(table, parts.runner.past, utc_now(), cancel))

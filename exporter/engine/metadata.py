@@ -51,6 +51,8 @@ class Metadata:
                 return (snapshot.commit,)
             case Measure.ROWS if wanted.where is None and snapshot.spec.filter is None:
                 return (snapshot.facts.rows,) if snapshot.facts.rows is not None else "no exact row counts in the metadata"
+            case Measure.COMMITS:
+                return ""  # the log itself is asked next
             case Measure.ROWS:
                 return "a filter needs the rows themselves"
             case Measure.PARTITIONS | Measure.BUCKETS if wanted.where is None and snapshot.spec.filter is None and snapshot.partitions is not None:

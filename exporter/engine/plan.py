@@ -16,7 +16,7 @@ from exporter.model import Failure, Measurement, Reason, Scan, Value
 class Offer:
     """What a source can answer exactly (with the tier that each would come from), and why not the rest.
 
-    A refusal that is a `Failure` is final: no engine could answer it.
+    A refusal that is a `Failure` is final: no engine could answer it. An empty one is not worth telling.
     """
 
     tiers: Mapping[Measurement, Tier] = field(default_factory=dict)
@@ -76,7 +76,7 @@ def plan(snapshot: Snapshot, wanted: Sequence[Measurement], sources: Sequence[So
         for measurement, refusal in offer.refused.items():
             if isinstance(refusal, Failure):
                 failures[measurement] = refusal
-            else:
+            elif refusal:
                 why_not[measurement] = (*why_not.get(measurement, ()), refusal)
         left = [one for one in left if one not in offer.tiers and one not in failures]
     for measurement in left:

@@ -43,6 +43,12 @@ def recall(connection: sa.Connection, table: str, check: str) -> Json | None:
     return None if body is None else json.loads(zlib.decompress(body))
 
 
+def memories(connection: sa.Connection, table: str) -> dict[str, Json]:
+    """The memories of a table's checks, by id."""
+    rows = connection.execute(sa.select(memory.c.check_id, memory.c.body).where(memory.c.table_name == table))
+    return {row.check_id: json.loads(zlib.decompress(row.body)) for row in rows}
+
+
 def remark(connection: sa.Connection, said: Remark) -> None:
     """Keeps what was said; the last word on a bucket counts."""
     key = {"table_name": said.table, "check_id": said.check, "bucket": said.bucket}

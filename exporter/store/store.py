@@ -18,7 +18,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from exporter.catalog.labels import Outcome
-from exporter.model import NO_HISTORY, CheckSpec, Evaluation, History, Point, TableSpec
+from exporter.model import NO_HISTORY, CheckSpec, Evaluation, History, Json, Point, TableSpec
 from exporter.score import Score
 from exporter.store import counters, history, learned, results
 from exporter.store.learned import Remark
@@ -98,6 +98,11 @@ class Store:
                 learned.recall(connection, table, check.id) if kind.learns else None,
                 feedback=learned.remarks(connection, table, check.id) if kind.learns else {},
             )
+
+    def memories(self, table: str) -> dict[str, Json]:
+        """What the learned checks of a table keep, by check id."""
+        with self._reading() as connection:
+            return learned.memories(connection, table)
 
     def remark(self, said: Remark) -> None:
         """Keeps what a person said of a bucket."""

@@ -10,11 +10,17 @@ from typing import Any, Protocol
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 from exporter.catalog.labels import Outcome
+from exporter.checks.row_count_anomaly import RowCountAnomaly
+from exporter.learned.volume import Feedback
+from exporter.model import Json
 from exporter.publish.encoding import accepts_gzip
 from exporter.publish.prometheus import Publisher
+from exporter.store import Remark
 from exporter.web import pages
+from exporter.web.band import bands
 from exporter.web.security import Guard
 from exporter.web.status import to_json, view
 from exporter.web.webconfig import WebConfig
@@ -34,6 +40,18 @@ class WebSettings:
         return cls(listen_address, WebConfig(config_file) if config_file else None, token)
 
 
+class FeedbackModel(BaseModel):
+    """The body of `POST /api/v1/feedback`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    table: str
+    check: str
+    date: str
+    says: Feedback
+    note: str = Field(default="", max_length=1000)
+
+
 class ReloadOutcome(Protocol):
     """What came of reading the configuration again."""
 
@@ -51,6 +69,12 @@ class Runs(Protocol):
 
     def sparkline(self, table: str, limit: int = 60) -> dict[str, list[tuple[datetime, Outcome, float | None]]]:
         """The last runs of each check of a table, oldest first."""
+
+    def memories(self, table: str) -> dict[str, Json]:
+        """What the learned checks of a table keep."""
+
+    def remark(self, said: Remark) -> None:
+        """Keeps what a person said of a bucket."""
 
 
 def create_app(
@@ -107,6 +131,22 @@ def create_app(
         found = next((table for table in view(publisher.state(), clock()).tables if table.name == name), None)
         if found is None:
             return HTMLResponse(pages.missing(name), 404)
-        return HTMLResponse(pages.table(found, store.sparkline(name) if store else {}, clock()))
+        runs, memories = (store.sparkline(name), store.memories(name)) if store else ({}, {})
+        known = {check.id for check in found.table.spec.checks}
+        return HTMLResponse(pages.table(found, runs, bands({check: memory for check, memory in memories.items() if check in known}), clock()))
+
+    @app.post("/api/v1/feedback")
+    def feedback(said: FeedbackModel) -> Response:
+        """What a person says of a bucket of a learned check: `{table, check, date, says: expected or bad, note}`."""
+        specs = {status.spec.name: status.spec for status in publisher.state()}
+        check = next((one.check for one in specs[said.table].checks if one.id == said.check), None) if said.table in specs else None
+        if store is None or not isinstance(check, RowCountAnomaly):
+            return PlainTextResponse(f"{said.table} has no row_count_anomaly check {said.check}\n", 404)
+        try:
+            bucket = check.bucket(said.date)
+        except ValueError as error:
+            return PlainTextResponse(f"{error}\n", 422)
+        store.remark(Remark(said.table, said.check, bucket, said.says.value, said.note, clock()))
+        return PlainTextResponse(f"{said.table} {said.check} {bucket}: {said.says.value}; used from the next run on\n")
 
     return app

@@ -18,6 +18,7 @@ from exporter import __version__
 from exporter.catalog.labels import Bound, Outcome
 from exporter.model import Verdict
 from exporter.units import format_duration
+from exporter.web.band import Band
 from exporter.web.status import CheckView, Standing, StatusView, TableView
 
 _FOLDER = Path(__file__).parent / "templates"
@@ -59,10 +60,10 @@ def home(status: StatusView) -> str:
     return _render("home.html", status.at, status=status)
 
 
-def table(shown: TableView, runs: Mapping[str, Sequence[Run]], now: datetime) -> str:
-    """The page of one table; `runs` are the last runs of its checks, oldest first."""
+def table(shown: TableView, runs: Mapping[str, Sequence[Run]], bands: Mapping[str, Band], now: datetime) -> str:
+    """The page of one table; `runs` are the last runs of its checks, oldest first, `bands` the pictures of learned ones."""
     lines = {check: spark(points) for check, points in runs.items()}
-    return _render("table.html", now, table=shown, sparks=lines)
+    return _render("table.html", now, table=shown, sparks=lines, bands=bands)
 
 
 def missing(name: str) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 import bcrypt
@@ -16,8 +17,11 @@ import httpx
 import pytest
 
 from exporter.catalog.labels import Outcome, Severity
+from exporter.checks.row_count_anomaly import RowCountAnomaly
+from exporter.model import CheckSpec, Counts, History
 from exporter.publish.prometheus import Publisher, increments_of
 from exporter.store import Store
+from exporter.timetable import Schedule
 from exporter.web import Server, WebConfig, WebConfigError, WebSettings, create_app, serve
 from tests.web.fabricate import MINUTE, NOW, check, evaluation, problem, table, verdict
 
@@ -276,3 +280,26 @@ def _reached(site: Site, authority: Path) -> bool:
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="HOST:PORT"):
         serve(None, address)  # type: ignore[arg-type]
+
+
+def test_a_learned_check_is_drawn_with_its_band_and_alarms(make: Callable[..., Site]) -> None:
+    site = make()
+    rows = {(LEARNED_FIRST + timedelta(days=day)).isoformat(): 5 if day == 50 else 100 + day % 7 for day in range(60)}
+    check = RowCountAnomaly(column="day")
+    spec = table("visits", CheckSpec(check.id, check, Severity.HIGH, "", "", "", "", Schedule(every=timedelta(minutes=15)), timedelta(minutes=10)))
+    judged = check.judge({"rows": Counts(rows)}, History(), NOW)
+    site.publisher.reconfigure([spec])
+    done = evaluation(spec, [judged])
+    site.store.save(done, {})
+    site.publisher.publish(done, increments_of(done))
+    page = site.get("/tables/visits").text
+    assert "<polygon" in page and page.count('<circle class="fail"') == 1 and "1 anomaly in 1 incident" in page
+    said = {"table": "visits", "check": check.id, "date": "2025-12-31", "says": "expected", "note": "a move"}
+    assert site.get("/api/v1/feedback", "POST", json=said).status_code == 200
+    assert site.store.history("visits", spec.checks[0], NOW).feedback == {"2025-12-31": "expected"}
+    assert site.get("/api/v1/feedback", "POST", json={**said, "date": "soon"}).status_code == 422
+    assert site.get("/api/v1/feedback", "POST", json={**said, "says": "maybe"}).status_code == 422
+    assert site.get("/api/v1/feedback", "POST", json={**said, "check": "other"}).status_code == 404
+
+
+LEARNED_FIRST = date(2025, 11, 14)
