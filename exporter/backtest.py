@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 from exporter.catalog.labels import Learning
 from exporter.learned import cadence
 from exporter.learned.calendar import Calendar, Grain
-from exporter.learned.volume import Judged, Sensitivity, VolumeModel
+from exporter.learned.judged import Judged, Sensitivity
+from exporter.learned.volume import VolumeModel
 
 _MOST_BUCKETS = 200_000
 

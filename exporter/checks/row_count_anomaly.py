@@ -23,7 +23,7 @@ from exporter.checks.base import ConfiguredCheck, Dates, Example, Gauges
 from exporter.learned.arrivals import Arrivals
 from exporter.learned.buckets import Series, by_bucket, closed_before, end_of
 from exporter.learned.calendar import Calendar, Grain
-from exporter.learned.volume import Judged, Sensitivity
+from exporter.learned.judged import Judged, Sensitivity
 from exporter.model import CommitInfo, Counts, History, Json, Measure, Measurement, Reason, TableSpec, Value, Verdict
 from exporter.timetable import check_country, read_time
 from exporter.units import Duration, Zone, format_duration

@@ -27,7 +27,7 @@ from exporter.cli.common import (
 from exporter.daemon import Parts, utc_now
 from exporter.engine.cancel import Cancel
 from exporter.learned.calendar import Calendar, Grain
-from exporter.learned.volume import Feedback, Sensitivity
+from exporter.learned.judged import Feedback, Sensitivity
 from exporter.model import CheckSpec, Failure, TableSpec
 from exporter.store import Remark
 from exporter.timetable import check_country

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 
 from exporter.catalog.labels import Learning
 from exporter.learned.calendar import Calendar, Grain, exists
-from exporter.learned.volume import Feedback, Judged, Sensitivity, VolumeModel
+from exporter.learned.judged import Feedback, Judged, Sensitivity
+from exporter.learned.volume import VolumeModel
 from exporter.model import Json
 from exporter.timetable import read_time
 

@@ -10,111 +10,26 @@ from __future__ import annotations
 
 import copy
 import math
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from exporter.catalog.labels import Learning
-from exporter.learned.calendar import Calendar, Grain, Mark
+from exporter.learned.calendar import Calendar, Mark
+from exporter.learned.judged import Feedback, Judged, Sensitivity
+from exporter.learned.pace import PACES
+from exporter.learned.window import Window, median
 
 _MAD = 1.4826
 """Median absolute deviation of a normal distribution to its standard deviation."""
 
 
-class Feedback(StrEnum):
-    """What a person said of a bucket."""
-
-    EXPECTED = "expected"
-    BAD = "bad"
-
-
-class Sensitivity(StrEnum):
-    """How small a deviation is reported."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Spans of one grain, in buckets, and its speed of learning."""
-
-    places: int
-    season: int
-    around: int
-    short: int
-    long: int
-    memory: int
-    residuals: int
-    least: int
-    learning: int
-    tentative: int
-    mature: int
-    shift: int
-    stopped: int
-    rate: float
-
-
-PACES = {
-    Grain.HOUR: Pace(168, 24, 72, 168, 336, 672, 672, 168, 336, 672, 1008, 36, 48, 0.04),
-    Grain.DAY: Pace(7, 7, 3, 7, 14, 56, 120, 7, 14, 28, 60, 6, 7, 0.25),
-    Grain.WEEK: Pace(1, 52, 3, 4, 8, 26, 52, 4, 6, 10, 26, 4, 4, 0.2),
-    Grain.MONTH: Pace(1, 12, 3, 3, 6, 24, 36, 4, 6, 12, 24, 4, 3, 0.2),
-}
 WIDTH = {Sensitivity.LOW: 4.0, Sensitivity.MEDIUM: 3.0, Sensitivity.HIGH: 2.2}
 _LEAST_CHANGE = 0.20
 _LEAST_ROWS = 5.0
 _FULL = 8.0
 """Expected rows from which a bucket without any is an anomaly however noisy the table is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """The verdict on one bucket; nothing in it depends on a later one.
-
-    `expected`, `lower` and `upper` are rows, None while too little is known. `score` is the deviation in robust
-    standard deviations of ln(1 + rows). `note` says what kind of anomaly it is, or why there is none to report.
-    """
-
-    start: datetime
-    rows: int
-    expected: float | None
-    lower: float | None
-    upper: float | None
-    score: float | None
-    state: Learning
-    anomaly: bool
-    note: str = ""
-    event: str | None = None
-
-
-def median(ordered: Sequence[float]) -> float:
-    """The median of sorted numbers, at least one."""
-    middle = len(ordered) >> 1
-    return ordered[middle] if len(ordered) & 1 else 0.5 * (ordered[middle - 1] + ordered[middle])
-
-
-class _Window:
-    """The last numbers, with their median at hand."""
-
-    __slots__ = ("arrived", "ordered", "size")
-
-    def __init__(self, size: int, numbers: Iterable[float] = ()) -> None:
-        self.size, self.arrived = size, list(numbers)
-        self.ordered = sorted(self.arrived)
-
-    def add(self, number: float) -> None:
-        self.arrived.append(number)
-        insort(self.ordered, number)
-        if len(self.arrived) > self.size:
-            del self.ordered[bisect_left(self.ordered, self.arrived.pop(0))]
-
-    def __len__(self) -> int:
-        return len(self.ordered)
 
 
 _NORMAL, _LOW, _HIGH, _IDLE = 0, -1, 1, 2
@@ -156,7 +71,7 @@ class VolumeModel:
         self.memory: list[_Seen] = []
         self.level, self.offsets, self.step_size = 0.0, [0.0] * self.pace.places, 0.1
         self.smoothing = False
-        self.residuals = _Window(self.pace.residuals)
+        self.residuals = Window(self.pace.residuals)
         self.recent, self.weight = 0.0, 0.0
         self.pairs: list[tuple[float, float, float]] = []
         self.sums = [0.0] * 5
@@ -507,7 +422,7 @@ class VolumeModel:
         model.echoes = {key: [(t, v) for t, v in values] for key, values in state["echoes"].items()}
         model.holidays = {key: (t, q) for key, (t, q) in state["holidays"].items()}
         model.memory = [_Seen(g, place, weekend, zero, valid, fate, x, r, dev) for g, place, weekend, zero, valid, fate, x, r, dev in state["memory"]]
-        model.residuals = _Window(model.pace.residuals, state["residuals"])
+        model.residuals = Window(model.pace.residuals, state["residuals"])
         return model
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from exporter.catalog.labels import Outcome
 from exporter.checks.row_count_anomaly import RowCountAnomaly
-from exporter.learned.volume import Feedback
+from exporter.learned.judged import Feedback
 from exporter.model import Json
 from exporter.publish.encoding import accepts_gzip
 from exporter.publish.prometheus import Publisher
@@ -138,15 +138,20 @@ def create_app(
     @app.post("/api/v1/feedback")
     def feedback(said: FeedbackModel) -> Response:
         """What a person says of a bucket of a learned check: `{table, check, date, says: expected or bad, note}`."""
-        specs = {status.spec.name: status.spec for status in publisher.state()}
-        check = next((one.check for one in specs[said.table].checks if one.id == said.check), None) if said.table in specs else None
-        if store is None or not isinstance(check, RowCountAnomaly):
-            return PlainTextResponse(f"{said.table} has no row_count_anomaly check {said.check}\n", 404)
-        try:
-            bucket = check.bucket(said.date)
-        except ValueError as error:
-            return PlainTextResponse(f"{error}\n", 422)
-        store.remark(Remark(said.table, said.check, bucket, said.says.value, said.note, clock()))
-        return PlainTextResponse(f"{said.table} {said.check} {bucket}: {said.says.value}; used from the next run on\n")
+        return _take(said, publisher, store, clock())
 
     return app
+
+
+def _take(said: FeedbackModel, publisher: Publisher, store: Runs | None, now: datetime) -> Response:
+    """Keeps feedback, or says why it cannot be."""
+    specs = {status.spec.name: status.spec for status in publisher.state()}
+    check = next((one.check for one in specs[said.table].checks if one.id == said.check), None) if said.table in specs else None
+    if store is None or not isinstance(check, RowCountAnomaly):
+        return PlainTextResponse(f"{said.table} has no row_count_anomaly check {said.check}\n", 404)
+    try:
+        bucket = check.bucket(said.date)
+    except ValueError as error:
+        return PlainTextResponse(f"{error}\n", 422)
+    store.remark(Remark(said.table, said.check, bucket, said.says.value, said.note, now))
+    return PlainTextResponse(f"{said.table} {said.check} {bucket}: {said.says.value}; used from the next run on\n")

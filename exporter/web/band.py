@@ -9,7 +9,7 @@ from exporter.backtest import incidents
 from exporter.catalog.labels import Learning
 from exporter.learned.buckets import judged_from
 from exporter.learned.calendar import Grain
-from exporter.learned.volume import Judged
+from exporter.learned.judged import Judged
 from exporter.model import Json
 
 WIDTH, HEIGHT = 720, 140

@@ -19,7 +19,7 @@ from rich.table import Table
 from exporter.catalog.labels import Learning
 from exporter.learned.cadence import due
 from exporter.learned.calendar import Calendar
-from exporter.learned.volume import Sensitivity
+from exporter.learned.judged import Sensitivity
 from tests.bench import generated, updates
 from tests.bench.peers import PEERS, ours
 from tests.bench.protocol import KINDS, Score, Series, evaluate, read, young

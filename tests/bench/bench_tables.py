@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from exporter.learned.buckets import Series
 from exporter.learned.calendar import Calendar
-from exporter.learned.volume import Sensitivity
+from exporter.learned.judged import Sensitivity
 from tests.bench import generated
 
 TABLES, DAYS, PROCESSES = 10_000, 400, 2

@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import fmean, pstdev, stdev
 
-from exporter.learned.volume import Sensitivity, VolumeModel
+from exporter.learned.judged import Sensitivity
+from exporter.learned.volume import VolumeModel
 from tests.bench.protocol import Series
 
 

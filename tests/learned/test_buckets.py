@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from exporter.learned.arrivals import Arrivals
 from exporter.learned.buckets import KEPT, Series, by_bucket, closed_before, end_of, starts
 from exporter.learned.calendar import Calendar, Grain, parse_dates
-from exporter.learned.volume import Sensitivity
+from exporter.learned.judged import Sensitivity
 from exporter.model import CommitInfo
 from exporter.timetable import read_time
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from exporter.catalog.labels import Learning
 from exporter.learned.calendar import Calendar, Grain
-from exporter.learned.volume import Feedback, Judged, Sensitivity, VolumeModel
+from exporter.learned.judged import Feedback, Judged, Sensitivity
+from exporter.learned.volume import VolumeModel
 from tests.bench import generated
 from tests.bench.peers import ours
 from tests.bench.protocol import evaluate, young
