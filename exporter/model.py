@@ -157,6 +157,10 @@ class CommitInfo:
         return self.data and self.operation in ("WRITE", "STREAMING UPDATE", "COPY INTO") and self.mode != "Overwrite" and not self.removed
 
 
+SEPARATOR = "\x1f"
+"""Stands between the two values that a count is of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Rows by value of a column as text, in no order; times are ISO 8601, with an offset where they are instants."""
@@ -193,7 +197,8 @@ class Measurement:
     `columns` are written as in the configuration (`a.b` may be a column of that name or a nested field).
     `where` restricts the rows. `timezone` is the zone of a naive time column, so that MIN and MAX are instants. `of` names another configured table that is measured instead of the check's own.
     `target` and `target_columns` name the parent of ORPHANS. BUCKETS counts the rows from `since` on by value of a
-    column, times in slots of `slot` seconds; COMMITS lists those from `since` on. VALUES counts the `limit` most
+    column, times in slots of `slot` seconds; with a second column also by its values `among` the given ones, joined to the
+    first with `SEPARATOR`. COMMITS lists those from `since` on. VALUES counts the `limit` most
     frequent values. QUANTILES takes `quantiles` of a number, or of the seconds from the first of two times to the
     second. OVERLAP compares the keys of the `versions` before and after a load.
     """
@@ -210,6 +215,7 @@ class Measurement:
     since: datetime | None = None
     slot: int = 0
     limit: int = 0
+    among: tuple[str, ...] = ()
     quantiles: tuple[float, ...] = ()
     versions: tuple[int, int] | None = None
 

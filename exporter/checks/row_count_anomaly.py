@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from exporter.catalog.labels import Bound, Dimension, Learning, Outcome, TableFormat
 from exporter.catalog.metrics import (
@@ -24,7 +24,19 @@ from exporter.learned.arrivals import Arrivals
 from exporter.learned.buckets import Series, by_bucket, closed_before, end_of
 from exporter.learned.calendar import Calendar, Grain
 from exporter.learned.judged import Judged, Sensitivity
-from exporter.model import CommitInfo, Counts, History, Json, Measure, Measurement, Reason, TableSpec, Value, Verdict
+from exporter.model import (
+    SEPARATOR,
+    CommitInfo,
+    Counts,
+    History,
+    Json,
+    Measure,
+    Measurement,
+    Reason,
+    TableSpec,
+    Value,
+    Verdict,
+)
 from exporter.timetable import check_country, read_time
 from exporter.units import Duration, Zone, format_duration
 
@@ -32,6 +44,7 @@ _HORIZON = {Grain.HOUR: timedelta(days=62), Grain.DAY: timedelta(days=400), Grai
 _REVISITED = {Grain.HOUR: timedelta(days=3), Grain.DAY: timedelta(days=14), Grain.WEEK: timedelta(weeks=4), Grain.MONTH: timedelta(days=62)}
 """How far back a bucket is counted again, so that late data and repairs are seen."""
 _EVENT_LATENESS = timedelta(hours=2)
+_OTHERS = "(others)"
 _COMMITS = 300
 """Commits that are looked at to learn how late partitions are written."""
 
@@ -47,6 +60,7 @@ class RowCountAnomaly(ConfiguredCheck):
     Without a column (nor a `time_column` of the table) what each bucket's commits added is counted. Buckets are judged when
     they are over and `lateness` has passed, by default as late as data was seen to come. `holidays` (a country) and
     `exclude` (days, or `first..last`) are neither judged nor learned from. `direction: drop` reports too few rows only.
+    `by` also judges the `top` most frequent values of a column, each by its own past and all others as one, in one verdict.
     """
 
     type: ClassVar[str] = "row_count_anomaly"
@@ -64,6 +78,14 @@ class RowCountAnomaly(ConfiguredCheck):
     exclude: Dates = frozenset[date]()
     lateness: Duration | None = None
     timezone: Zone | None = None
+    by: str | None = Field(default=None, min_length=1, description="a column whose most frequent values are judged one by one")
+    top: int = Field(default=10, ge=1, le=50)
+
+    @model_validator(mode="after")
+    def _segments_need_a_time(self) -> Self:
+        if self.by and not self.column:
+            raise ValueError("`by` needs a column of time or day: commits cannot be split by the values of a column")
+        return self
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -80,11 +102,26 @@ class RowCountAnomaly(ConfiguredCheck):
         since = self._start(now, (_REVISITED if known else _HORIZON)[self.grain]).replace(tzinfo=self.zone).astimezone(UTC)
         if column is None:
             return {"commits": Measurement(Measure.COMMITS, since=since)}
-        slot = 900 if self.zone.key != "UTC" else 3600
-        wanted = {"rows": Measurement(Measure.BUCKETS, (column,), self.filter, timezone=self.zone.key, since=since, slot=slot)}
+        rows = self._counted(column, since)
+        wanted = {"rows": rows}
+        if self.by and memory.get("segments"):
+            wanted["by"] = replace(rows, columns=(column, self.by), among=tuple(memory["segments"]))
+        elif self.by:
+            wanted["values"] = Measurement(Measure.VALUES, (self.by,), self.filter, limit=self.top)
         if self.lateness is None and table.format is TableFormat.DELTA and not known:
             wanted["commits"] = Measurement(Measure.COMMITS, since=now - timedelta(days=60), limit=_COMMITS)
         return wanted
+
+    def follow_up(self, seen: Mapping[str, Value], past: History, now: datetime) -> Mapping[str, Measurement]:
+        values = seen.get("values")
+        if not isinstance(values, Counts) or not values.rows or self.by is None or self.column is None:
+            return {}
+        since = self._start(now, _HORIZON[self.grain]).replace(tzinfo=self.zone).astimezone(UTC)
+        return {"by": replace(self._counted(self.column, since), columns=(self.column, self.by), among=tuple(values.rows))}
+
+    def _counted(self, column: str, since: datetime) -> Measurement:
+        slot = 900 if self.zone.key != "UTC" else 3600
+        return Measurement(Measure.BUCKETS, (column,), self.filter, timezone=self.zone.key, since=since, slot=slot)
 
     def _start(self, now: datetime, back: timedelta) -> datetime:
         return self.grain.start((now - back).astimezone(self.zone).replace(tzinfo=None))
@@ -106,10 +143,56 @@ class RowCountAnomaly(ConfiguredCheck):
         revisited = self._start(now, _REVISITED[self.grain])
         changed = series.update(closed, end, revisited, past.feedback)
         result = self._result(series, arrivals, counts, now, lateness)
+        parts: dict[str, Series] = {}
+        if isinstance(by := seen.get("by"), Counts):
+            parts = self._parts(memory, by, closed, end, revisited)
+            result = self._with_parts(result, parts)
         if not changed and arrivals.dump() == memory.get("arrivals"):
             return result
-        kept = series.dump() if changed else memory.get("series", series.dump())
-        return replace(result, memory={"rule": self._rule(), "series": kept, "arrivals": arrivals.dump()})
+        kept: Json = {"rule": self._rule(), "series": series.dump() if changed or not memory else memory["series"], "arrivals": arrivals.dump()}
+        if parts:
+            kept |= {"segments": [name for name in parts if name != _OTHERS], "parts": {name: part.dump() for name, part in parts.items()}}
+        return replace(result, memory=kept)
+
+    # --- segments ---------------------------------------------------------------------------------------------------
+    def _parts(self, memory: Json, by: Counts, closed: Mapping[datetime, int], end: datetime, revisited: datetime) -> dict[str, Series]:
+        """A series for each segment, brought up to date; the last one is of all other values together."""
+        found: dict[str, dict[str, int]] = {name: {} for name in memory.get("segments", ())}
+        for text, rows in by.rows.items():
+            moment, _, name = text.partition(SEPARATOR)
+            found.setdefault(name, {})[moment] = rows
+        counts = {name: {start: rows for start, rows in by_bucket(texts, self.grain, self.zone).items() if start < end} for name, texts in sorted(found.items())}
+        begin = min((start for one in counts.values() for start in one), default=end)
+        counts[_OTHERS] = {start: max(0, rows - sum(one.get(start, 0) for one in counts.values())) for start, rows in closed.items() if start >= begin}
+        parts = {}
+        for name, mine in counts.items():
+            part = Series(self._calendar(), self.sensitivity, self.zone, wider=1 + 0.1 * math.log2(len(counts)))
+            if kept := memory.get("parts", {}).get(name):
+                part.load(kept)
+            part.update(mine, end, revisited, {})
+            parts[name] = part
+        return parts
+
+    def _with_parts(self, whole: Verdict, parts: Mapping[str, Series]) -> Verdict:
+        """One verdict on the whole and its segments: the worse of both."""
+        told, outcome = [], whole.outcome
+        for name, part in parts.items():
+            last = part.shown[-1] if part.shown else None
+            if last is None or not last.anomaly or last.expected is None or not self._reports(last):
+                continue
+            told.append(f"{self.by} {name}: {last.rows:,} rows where {last.expected:,.0f} were expected")
+            if _LOUDNESS.index(_OUTCOMES[last.state]) > _LOUDNESS.index(outcome):
+                outcome = _OUTCOMES[last.state]
+        if not told:
+            return whole
+        more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+        reason = None if outcome.is_verdict else whole.reason
+        text = f"{whole.message}; {len(told)} of {len(parts)} segments are anomalies: {'; '.join(told[:3])}{more}"
+        return replace(whole, outcome=outcome, reason=reason, message=text)
+
+    def _reports(self, one: Judged) -> bool:
+        """True when an anomaly lies on a side that is asked for."""
+        return not (self.direction == "drop" and (one.score or 0) > 0) and not (self.direction == "rise" and (one.score or 0) < 0)
 
     def replay(self, seen: Mapping[str, Value], now: datetime) -> list[Judged]:
         """The verdict on every closed bucket of a first look, each by what came before it."""
@@ -150,7 +233,7 @@ class RowCountAnomaly(ConfiguredCheck):
         return Calendar(self.grain, self.holidays, self.exclude)
 
     def _rule(self) -> list[str]:
-        return [self.grain, self.sensitivity, self.zone.key, self.holidays or "", *(day.isoformat() for day in sorted(self.exclude))]
+        return [self.grain, self.sensitivity, self.zone.key, self.holidays or "", self.by or "", str(self.top), *(day.isoformat() for day in sorted(self.exclude))]
 
     def _memory(self, kept: Json | None) -> Json:
         return kept if kept and kept.get("rule") == self._rule() else {}
@@ -184,7 +267,7 @@ class RowCountAnomaly(ConfiguredCheck):
             return Verdict(Outcome.LEARNING, f"{shown}; {len(series.rows)} {self.grain}s are known, which is too little", Reason.HISTORY, gauges=gauges)
         for metric, value in ((ROWS_EXPECTED, last.expected), (ROWS_EXPECTED_MIN, last.lower), (ROWS_EXPECTED_MAX, last.upper), (ROWS_ANOMALY_SCORE, last.score)):
             gauges[metric, (self.id,)] = value
-        reported = last.anomaly and not (self.direction == "drop" and last.score > 0) and not (self.direction == "rise" and last.score < 0)
+        reported = last.anomaly and self._reports(last)
         outcome = _OUTCOMES[last.state] if reported else Outcome.LEARNING if last.state is Learning.LEARNING else Outcome.PASS
         band = f"expected {last.expected:,.0f}, between {last.lower:,.0f} and {last.upper:,.0f}"
         text = f"{shown}: {last.note if reported else 'as expected'} ({band}; {_STATES[last.state]})"
@@ -199,6 +282,7 @@ class RowCountAnomaly(ConfiguredCheck):
 
 
 _OUTCOMES = {Learning.LEARNING: Outcome.WARN, Learning.TENTATIVE: Outcome.WARN, Learning.UNSTABLE: Outcome.WARN, Learning.ACTIVE: Outcome.FAIL}
+_LOUDNESS = (Outcome.ERROR, Outcome.SKIPPED, Outcome.LEARNING, Outcome.PASS, Outcome.WARN, Outcome.FAIL)
 _STATES = {
     Learning.LEARNING: "still learning", Learning.TENTATIVE: "tentative: at most a warning", Learning.ACTIVE: "active",
     Learning.UNSTABLE: "unstable: too many anomalies to trust, at most a warning",

@@ -68,6 +68,8 @@ class Metadata:
         if column.name not in known:
             return f"{column.name} is no partition column"
         values = known[column.name]
+        if wanted.among:
+            return "rows by a second column need the rows themselves"
         if wanted.kind is Measure.PARTITIONS:
             return (tuple(values),)
         rows = {value: count for value, count in values.items() if count is not None}

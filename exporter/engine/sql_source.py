@@ -21,6 +21,7 @@ from exporter.engine.spark_sql import resolve
 from exporter.engine.worker import IDLE_OPERATIONS
 from exporter.expression import all_of
 from exporter.model import (
+    SEPARATOR,
     CommitInfo,
     Counts,
     Duplicates,
@@ -221,7 +222,7 @@ class SqlSource(ABC):
                 return tuple(sorted(str(row["value"]) for row in rows))
             case Measure.BUCKETS:
                 _bounded(rows, wanted, "set `filter` or a coarser grain")
-                return Counts({_slot(row["value"], wanted, snapshot): int(row["n"]) for row in rows})
+                return Counts({_slot(row["value"], wanted, snapshot) + (f"{SEPARATOR}{row['segment']}" if wanted.among else ""): int(row["n"]) for row in rows})
             case Measure.VALUES:
                 return Counts({str(row["value"]): int(row["n"]) for row in rows})
             case Measure.QUANTILES:

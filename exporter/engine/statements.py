@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from exporter.engine.snapshot import INTEGERS, NUMBERS, EngineError, kind
-from exporter.expression import Canonical, Expression, col, quoted
+from exporter.expression import Canonical, Expression, any_of, col, literal, quoted
 from exporter.model import Measure, Measurement, Nulls, Reason
 
 
@@ -101,9 +101,12 @@ def buckets(wanted: Measurement, table: str, scope: Expression | None, dialect: 
     """A statement of rows by `value`: the number of the slot of a time, else the value as text; at most `limit`."""
     sql, type_ = dialect.column(wanted.columns[0])
     key = f"CAST(floor({dialect.epoch(sql, type_)} / {wanted.slot}) AS BIGINT)" if kind(type_) in TIMES else dialect.text(sql, type_)
-    where = condition(dialect, scope, wanted.where, _since(wanted, type_))
+    among = any_of(f"{col(wanted.columns[1])} = {literal(wanted.columns[1], value)}" for value in wanted.among) if wanted.among else None
+    where = condition(dialect, scope, wanted.where, _since(wanted, type_), among)
     where += f"{' AND ' if where else ' WHERE '}{sql} IS NOT NULL"
-    return f"SELECT {key} AS value, count(1) AS n FROM {table}{where} GROUP BY {key} LIMIT {limit}"
+    segment = dialect.text(*dialect.column(wanted.columns[1])) if wanted.among else None
+    keys = f"{key}, {segment}" if segment else key
+    return f"SELECT {key} AS value, {segment or 'NULL'} AS segment, count(1) AS n FROM {table}{where} GROUP BY {keys} LIMIT {limit}"
 
 
 def values(wanted: Measurement, table: str, scope: Expression | None, dialect: Dialect) -> str:

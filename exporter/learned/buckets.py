@@ -69,6 +69,7 @@ class Series:
     shown: list[Judged] = field(default_factory=list)
     events: list[tuple[str, str]] = field(default_factory=list)
     feedback: Mapping[str, str] = field(default_factory=dict)
+    wider: float = 1.0
 
     @property
     def grain(self) -> Grain:
@@ -115,7 +116,9 @@ class Series:
         return [self._step(model, start, counts.get(start, 0)) for start in starts(begin, end, self.grain, self.zone)]
 
     def _model(self, state: Json | None) -> VolumeModel:
-        return VolumeModel(self.calendar, self.sensitivity) if state is None else VolumeModel.load(self.calendar, self.sensitivity, state)
+        if state is None:
+            return VolumeModel(self.calendar, self.sensitivity, self.wider)
+        return VolumeModel.load(self.calendar, self.sensitivity, state, self.wider)
 
     def _judge(self, wanted: Sequence[datetime], done: int) -> None:
         model = self._model(self.state if done else self.base)

@@ -63,10 +63,13 @@ class _Forecast:
 
 
 class VolumeModel:
-    """The state of one series. `step` judges the next bucket and learns from it; `dump` and `load` keep it."""
+    """The state of one series. `step` judges the next bucket and learns from it; `dump` and `load` keep it.
 
-    def __init__(self, calendar: Calendar, sensitivity: Sensitivity = Sensitivity.MEDIUM) -> None:
-        self.calendar, self.width, self.pace = calendar, WIDTH[sensitivity], PACES[calendar.grain]
+    `wider` stretches the band, for series of which many are judged at once.
+    """
+
+    def __init__(self, calendar: Calendar, sensitivity: Sensitivity = Sensitivity.MEDIUM, wider: float = 1.0) -> None:
+        self.calendar, self.width, self.pace = calendar, WIDTH[sensitivity] * wider, PACES[calendar.grain]
         self.t = 0
         self.memory: list[_Seen] = []
         self.level, self.offsets, self.step_size = 0.0, [0.0] * self.pace.places, 0.1
@@ -413,9 +416,9 @@ class VolumeModel:
         }  # fmt: skip
 
     @classmethod
-    def load(cls, calendar: Calendar, sensitivity: Sensitivity, state: Mapping[str, Any]) -> VolumeModel:
+    def load(cls, calendar: Calendar, sensitivity: Sensitivity, state: Mapping[str, Any], wider: float = 1.0) -> VolumeModel:
         """A model from what `dump` gave, which may have been JSON in between."""
-        model = cls(calendar, sensitivity)
+        model = cls(calendar, sensitivity, wider)
         for name in _PLAIN:
             setattr(model, name, copy.deepcopy(state[name]))
         model.pairs, model.run = ([tuple(items) for items in state[name]] for name in ("pairs", "run"))

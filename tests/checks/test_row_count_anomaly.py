@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from exporter.catalog.labels import Engine, Outcome, TableFormat, Tier
 from exporter.model import CheckResult, CommitInfo, Counts, History, Reason, TableSpec, Verdict
@@ -165,3 +166,32 @@ def test_parquet_partitions_are_counted_too(bench: Bench) -> None:
         pq.write_table(pa.table({"id": list(range(count))}), folder / "part.parquet")
     result, _ = look(bench, TableSpec("lake", TableFormat.PARQUET, path=str(path)), BODY)
     assert result.verdict.memory is not None and len(result.verdict.memory["series"]["rows"]) == 30
+
+
+@pytest.mark.parametrize("engine", [Engine.NATIVE, pytest.param(Engine.SPARK, marks=pytest.mark.spark)])
+def test_a_segment_that_vanishes_is_told_though_the_whole_looks_fine(bench: Bench, engine: Engine) -> None:
+    rows = [(shop, day) for i, day in table(usual(45)) for shop in ("a", "b", "c's")]
+    rows = [row for row in rows if row[:2] != ("c's", "2026-01-14")] + [("a", "2026-01-14")] * 3
+    rows += [(f"rare {i}", "2026-01-10") for i in range(30)]
+    spec = bench.delta({"shop": "string", "day": "date"}, rows)
+    result, _ = look(bench, spec, {"column": "day", "by": "shop", "top": 3}, engine=engine)
+    assert result.verdict.outcome is Outcome.FAIL, result.verdict.message
+    assert "1 of 4 segments are anomalies: shop c's: 0 rows" in result.verdict.message
+    memory = result.verdict.memory
+    assert memory is not None and memory["segments"] == ["a", "b", "c's"] and set(memory["parts"]) == {"a", "b", "c's", "(others)"}
+    again, jobs = look(bench, spec, {"column": "day", "by": "shop", "top": 3}, History(memory=memory), engine=engine)
+    assert (again.verdict.message, jobs) == (result.verdict.message, 2)
+
+
+def test_a_million_segments_are_a_few_and_the_others(bench: Bench) -> None:
+    days = [f"2026-01-{day:02d}" for day in range(5, 15)]
+    count = 1_000_000
+    path = bench.directory / "many"
+
+
+    users = np.arange(count)
+    write_deltalake(str(path), pa.table({"user": pa.array(np.where(users % 10 == 0, 0, users)), "day": pa.array(np.array(days)[users % 10]).cast(pa.date32())}))
+    spec = TableSpec("many", TableFormat.DELTA, path=str(path))
+    result, _ = look(bench, spec, {"column": "day", "by": "user", "top": 5})
+    assert result.verdict.memory is not None and len(result.verdict.memory["parts"]) == 6
+    assert len(result.verdict.message) < 1000 and len(result.verdict.gauges) <= 6
