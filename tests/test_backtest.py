@@ -158,3 +158,28 @@ def test_feedback_is_kept_used_and_checked(config: Path) -> None:
     assert memory() == [f"{day}T00:00:00"]
     for wrong in (("orders", "row_count", day, "bad"), ("orders", "rows", "yesterday", "bad"), ("none", "rows", day, "bad")):
         assert tell(*wrong).exit_code == 2
+
+
+def test_validate_warns_of_a_check_that_would_page_more_than_twice_a_week(tmp_path: Path) -> None:
+    today = datetime.now(UTC).date()
+    rows = [(i, (today - (90 - day) * DAY).isoformat()) for day in range(90) for i in range(400 if day < 40 or day % 2 else 40 + day)]
+    write_delta(tmp_path / "noisy", {"id": "int", "day": "date"}, rows, ["day"])
+    path = tmp_path / "dq.yml"
+    path.write_text(
+        f"version: 1\nstore: {{url: 'sqlite:///{tmp_path}/dq.db'}}\ntables:\n  - {{name: noisy, path: {tmp_path}/noisy, checks: [{{row_count_anomaly: {{column: day, sensitivity: high}}}}]}}\n"
+    )
+
+    def validated() -> str:
+        result = RUNNER.invoke(app, ["validate", "-c", str(path)])
+        assert result.exit_code == 0, result.output
+        return result.stderr
+
+    assert not validated() and not (tmp_path / "dq.db").exists()
+    RUNNER.invoke(app, ["check", "-c", str(path)])
+    assert "would have paged" in validated() and "times a week" in validated()
+
+
+def test_explain_knows_what_was_learned(config: Path) -> None:
+    RUNNER.invoke(app, ["check", "-c", str(config)])
+    text = RUNNER.invoke(app, ["explain", "-c", str(config)]).stdout
+    assert "buckets of day: metadata" in text and "commits: metadata" in text

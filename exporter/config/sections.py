@@ -26,6 +26,7 @@ from exporter.config.settings import (
     StoreSettings,
     WebSettings,
 )
+from exporter.score import DEFAULT_WEIGHTS
 from exporter.units import Duration, Size, Zone, parse_zone
 
 SECTIONS: dict[str, type[Section]] = {}
@@ -205,12 +206,12 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @section("score", field="weights")
 class ScoreModel(Section):
-    """How much each dimension counts in the overall score; a dimension that is not named counts 1."""
+    """How much each dimension counts in the overall score: 0.3 unless it is named, timeliness 0.1; only the ratios matter."""
 
     weights: dict[Dimension, Weight] = Field(default_factory=dict)
 
     def resolve(self, scope: Scope) -> dict[Dimension, float]:
-        weights = {dimension: float(self.weights.get(dimension, 1.0)) for dimension in Dimension}
+        weights = {dimension: float(self.weights.get(dimension, DEFAULT_WEIGHTS[dimension])) for dimension in Dimension}
         if not any(weights.values()):
             scope.report("at least one weight must be greater than 0", "weights")
         return weights

@@ -18,6 +18,7 @@ from exporter.learned.judged import Feedback
 from exporter.model import Json
 from exporter.publish.encoding import accepts_gzip
 from exporter.publish.prometheus import Publisher
+from exporter.score import Score
 from exporter.store import Remark
 from exporter.web import pages
 from exporter.web.band import bands
@@ -69,6 +70,9 @@ class Runs(Protocol):
 
     def sparkline(self, table: str, limit: int = 60) -> dict[str, list[tuple[datetime, Outcome, float | None]]]:
         """The last runs of each check of a table, oldest first."""
+
+    def scores(self, table: str, since: datetime) -> list[tuple[datetime, Score]]:
+        """How the score of a table went, oldest first."""
 
     def memories(self, table: str) -> dict[str, Json]:
         """What the learned checks of a table keep."""
@@ -131,9 +135,11 @@ def create_app(
         found = next((table for table in view(publisher.state(), clock()).tables if table.name == name), None)
         if found is None:
             return HTMLResponse(pages.missing(name), 404)
-        runs, memories = (store.sparkline(name), store.memories(name)) if store else ({}, {})
+        now = clock()
         known = {check.id for check in found.table.spec.checks}
-        return HTMLResponse(pages.table(found, runs, bands({check: memory for check, memory in memories.items() if check in known}), clock()))
+        learned = {check: memory for check, memory in store.memories(name).items() if check in known} if store else {}
+        scores = store.scores(name, now - pages.SCORE_SPAN) if store else []
+        return HTMLResponse(pages.table(found, store.sparkline(name) if store else {}, bands(learned), scores, now))
 
     @app.post("/api/v1/feedback")
     def feedback(said: FeedbackModel) -> Response:

@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -17,6 +17,7 @@ from markupsafe import Markup
 from exporter import __version__
 from exporter.catalog.labels import Bound, Outcome
 from exporter.model import Verdict
+from exporter.score import Score
 from exporter.units import format_duration
 from exporter.web.band import Band
 from exporter.web.status import CheckView, Standing, StatusView, TableView
@@ -60,10 +61,15 @@ def home(status: StatusView) -> str:
     return _render("home.html", status.at, status=status)
 
 
-def table(shown: TableView, runs: Mapping[str, Sequence[Run]], bands: Mapping[str, Band], now: datetime) -> str:
-    """The page of one table; `runs` are the last runs of its checks, oldest first, `bands` the pictures of learned ones."""
+def table(
+    shown: TableView, runs: Mapping[str, Sequence[Run]], bands: Mapping[str, Band], scores: Sequence[tuple[datetime, Score]], now: datetime
+) -> str:
+    """The page of one table; `runs` are the last runs of its checks, oldest first, `bands` the pictures of learned ones.
+
+    `scores` are those of the last `SCORE_SPAN` and the one before, oldest first.
+    """
     lines = {check: spark(points) for check, points in runs.items()}
-    return _render("table.html", now, table=shown, sparks=lines, bands=bands)
+    return _render("table.html", now, table=shown, sparks=lines, bands=bands, scores=score_line(scores, now))
 
 
 def missing(name: str) -> str:
@@ -73,6 +79,25 @@ def missing(name: str) -> str:
 
 def _render(template: str, now: datetime | None, **values: object) -> str:
     return _ENVIRONMENT.get_template(template).render(now=now, **values)
+
+
+SCORE_SPAN = timedelta(days=30)
+_SCORE_WIDTH, _SCORE_HEIGHT = 240, 30
+
+
+def score_line(scores: Sequence[tuple[datetime, Score]], now: datetime) -> tuple[str, ...]:
+    """Points of the steps in which the overall score went, one polyline for each time in which it was known."""
+    lines: list[list[tuple[float, float]]] = [[]]
+    for place, (at, score) in enumerate(scores):
+        until = scores[place + 1][0] if place + 1 < len(scores) else now
+        if score.ratio is None:
+            lines.append([])
+            continue
+        y = round(_SCORE_HEIGHT - 2 - (_SCORE_HEIGHT - 4) * score.ratio, 1)
+        for moment in (at, until):
+            share = max(0.0, 1 - (now - moment) / SCORE_SPAN)
+            lines[-1].append((round(share * _SCORE_WIDTH, 1), y))
+    return tuple(" ".join(f"{x},{y}" for x, y in line) for line in lines if line)
 
 
 # --- sparklines -----------------------------------------------------------------------------------------------

@@ -171,3 +171,8 @@ def test_the_printed_form_of_each_check_type_loads_back_to_an_equal_check(name: 
 
 def test_specifications_cross_process_borders(everything: Config) -> None:
     assert pickle.loads(pickle.dumps(everything.tables)) == everything.tables
+
+
+def test_timeliness_weighs_less_unless_it_is_said_otherwise(tmp_path: Path) -> None:
+    config = loaded(tmp_path, f"score: {{weights: {{uniqueness: 2}}}}\ntables: [{{name: a, path: x, {CHECKS}}}]")
+    assert (config.weights[Dimension.UNIQUENESS], config.weights[Dimension.VALIDITY], config.weights[Dimension.TIMELINESS]) == (2, 0.3, 0.1)

@@ -20,9 +20,11 @@ from exporter.catalog.labels import Outcome, Severity
 from exporter.checks.row_count_anomaly import RowCountAnomaly
 from exporter.model import CheckSpec, Counts, History
 from exporter.publish.prometheus import Publisher, increments_of
+from exporter.score import Score
 from exporter.store import Store
 from exporter.timetable import Schedule
 from exporter.web import Server, WebConfig, WebConfigError, WebSettings, create_app, serve
+from exporter.web.pages import score_line
 from tests.web.fabricate import MINUTE, NOW, check, evaluation, problem, table, verdict
 
 
@@ -300,6 +302,13 @@ def test_a_learned_check_is_drawn_with_its_band_and_alarms(make: Callable[..., S
     assert site.get("/api/v1/feedback", "POST", json={**said, "date": "soon"}).status_code == 422
     assert site.get("/api/v1/feedback", "POST", json={**said, "says": "maybe"}).status_code == 422
     assert site.get("/api/v1/feedback", "POST", json={**said, "check": "other"}).status_code == 404
+
+
+def test_the_course_of_the_score_is_drawn_with_gaps_where_it_was_unknown() -> None:
+    known, unknown = Score(0.5, 1.0), Score(None, 0.0)
+    lines = score_line([(NOW - timedelta(days=15), known), (NOW - timedelta(days=10), unknown), (NOW - timedelta(days=5), Score(1.0, 1.0))], NOW)
+    assert lines == ("120.0,15.0 160.0,15.0", "200.0,2.0 240.0,2.0")
+    assert score_line([], NOW) == ()
 
 
 LEARNED_FIRST = date(2025, 11, 16)
