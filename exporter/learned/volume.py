@@ -26,7 +26,7 @@ _MAD = 1.4826
 
 
 WIDTH = {Sensitivity.LOW: 4.0, Sensitivity.MEDIUM: 3.0, Sensitivity.HIGH: 2.2}
-_LEAST_CHANGE = 0.20
+_LEAST_CHANGE = 0.22
 _LEAST_ROWS = 5.0
 _FULL = 8.0
 """Expected rows from which a bucket without any is an anomaly however noisy the table is."""
