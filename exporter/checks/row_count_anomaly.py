@@ -131,7 +131,7 @@ class RowCountAnomaly(ConfiguredCheck):
         counts = self._counts(seen)
         if counts is None:
             return Verdict(Outcome.ERROR, f"{self.column} has no dates or times: no value of it can be read as one", Reason.TYPE)
-        memory = self._memory(past.memory)
+        memory = past.memory or {}
         series = self._known(memory)
         arrivals = Arrivals.load(memory.get("arrivals"))
         if not memory and self.column and isinstance(commits := seen.get("commits"), tuple):
@@ -149,7 +149,7 @@ class RowCountAnomaly(ConfiguredCheck):
             result = self._with_parts(result, parts)
         if not changed and arrivals.dump() == memory.get("arrivals"):
             return result
-        kept: Json = {"rule": self._rule(), "series": series.dump() if changed or not memory else memory["series"], "arrivals": arrivals.dump()}
+        kept: Json = {"grain": self.grain.value, "series": series.dump() if changed or not memory else memory["series"], "arrivals": arrivals.dump()}
         if parts:
             kept |= {"segments": [name for name in parts if name != _OTHERS], "parts": {name: part.dump() for name, part in parts.items()}}
         return replace(result, memory=kept)
@@ -231,12 +231,6 @@ class RowCountAnomaly(ConfiguredCheck):
 
     def _calendar(self) -> Calendar:
         return Calendar(self.grain, self.holidays, self.exclude)
-
-    def _rule(self) -> list[str]:
-        return [self.grain, self.sensitivity, self.zone.key, self.holidays or "", self.by or "", str(self.top), *(day.isoformat() for day in sorted(self.exclude))]
-
-    def _memory(self, kept: Json | None) -> Json:
-        return kept if kept and kept.get("rule") == self._rule() else {}
 
     def _known(self, memory: Json) -> Series:
         series = Series(self._calendar(), self.sensitivity, self.zone)

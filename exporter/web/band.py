@@ -49,7 +49,7 @@ def bands(memories: Mapping[str, Json]) -> dict[str, Band]:
         if "series" in memory and memory["series"]["shown"]:
             judged = [judged_from(line) for line in memory["series"]["shown"]][-_SHOWN:]
             events = [(str(bucket), str(event)) for bucket, event in memory["series"]["events"]]
-            found[check] = band(judged, Grain(memory["rule"][0]), events)
+            found[check] = band(judged, Grain(memory["grain"]), events)
     return found
 
 

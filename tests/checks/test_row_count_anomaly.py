@@ -141,10 +141,8 @@ def test_excluded_days_are_not_judged() -> None:
     assert verdict({**usual(), 1: 4}, exclude=["2026-01-10..2026-01-14"]).value == 42
 
 
-def test_a_changed_rule_learns_anew_and_a_kept_one_does_not() -> None:
-    first = verdict(usual())
-    assert verdict(usual(), first).memory is None
-    assert verdict(usual(), first, sensitivity="high").memory is not None
+def test_a_look_that_brings_nothing_new_keeps_nothing() -> None:
+    assert verdict(usual(), verdict(usual())).memory is None
 
 
 def test_values_that_are_no_times_are_an_error() -> None:
