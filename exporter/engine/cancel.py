@@ -33,11 +33,6 @@ class Cancel:
         """True once it is over."""
         return self._reason is not None
 
-    @property
-    def timed_out(self) -> bool:
-        """True when it is over because of the timeout."""
-        return self._reason is Reason.TIMEOUT
-
     @contextmanager
     def part(self, measurements: Iterable[Measurement]) -> Iterator[Cancel]:
         """The right of a part to go on: over after the longest limit of its measurements, or with the whole."""
