@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
 
 from exporter.catalog.labels import Dimension, Engine
 from exporter.model import TableSpec
@@ -22,14 +21,6 @@ class StoreSettings:
     url: str
     retention: timedelta
     password: str | None = field(default=None, repr=False)
-
-    def connection_url(self) -> str:
-        """The URL with the password: for the database driver, never for a log."""
-        if self.password is None:
-            return self.url
-        scheme, _, rest = self.url.partition("://")
-        user, _, address = rest.rpartition("@")
-        return f"{scheme}://{user.rstrip(':')}:{quote(self.password, safe='')}@{address}"
 
 
 @dataclass(frozen=True, slots=True)
