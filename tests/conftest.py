@@ -15,13 +15,13 @@ from deltalake import write_deltalake
 
 from exporter.catalog.labels import Engine, Severity, TableFormat
 from exporter.checks import REGISTRY
-from exporter.checks.base import EXAMPLE_NOW
+from exporter.checks.base import EXAMPLE_NOW, ConfiguredCheck, Example
 from exporter.engine.cancel import Cancel
 from exporter.engine.evaluate import Evaluator, Run
 from exporter.engine.native import NativeWorkers
 from exporter.engine.session import SparkRuntime
 from exporter.engine.snapshot import decimal_size, kind
-from exporter.model import NO_HISTORY, CheckSpec, Evaluation, History, Measurement, TableSpec
+from exporter.model import NO_HISTORY, CheckSpec, Evaluation, History, Measurement, Point, TableSpec, Verdict
 from exporter.timetable import Schedule
 from tests.tools import stack
 
@@ -100,6 +100,19 @@ class Bench:
         finally:
             cancel.close()
 
+
+    def example(self, cls: type[ConfiguredCheck], example: Example, engine: Engine | None = None) -> Verdict:
+        """The verdict on an example of a check, after what comes before it."""
+        others = [self.delta(columns, rows, name=name) for name, (columns, rows) in example.others.items()]
+        table = self.delta(example.columns, example.before if example.before is not None else example.rows, example.partitioned_by)
+        past, check = NO_HISTORY, {cls.type: example.body}
+        if example.before is not None:
+            first = self.evaluate(table, check, engine=engine, others=others)
+            past = History([Point(EXAMPLE_NOW, first.facts.version, first.results[0].seen)], first.results[0].verdict.memory)
+            write_delta(self.directory / table.name, example.columns, example.rows, example.partitioned_by)
+        if example.appended:
+            write_delta(self.directory / table.name, example.columns, example.appended, example.partitioned_by, mode="append")
+        return self.evaluate(table, check, engine=engine, others=others, past=past).results[0].verdict
 
     def measure(self, table: TableSpec, wanted: Sequence[Measurement], engine: Engine | None = None, now: datetime = EXAMPLE_NOW) -> list[Any]:
         """Values or failures of measurements, in their order."""

@@ -6,9 +6,8 @@ import pytest
 
 from exporter.catalog.labels import Engine
 from exporter.checks import REGISTRY
-from exporter.checks.base import EXAMPLE_NOW, ConfiguredCheck, Example
-from exporter.model import NO_HISTORY, History, Point
-from tests.conftest import Bench, write_delta
+from exporter.checks.base import ConfiguredCheck, Example
+from tests.conftest import Bench
 
 NAMES = ["row_count", "row_count_anomaly", "frozen_table", "latency", "distribution_drift", "not_null", "unique", "primary_key", "duplicate_load", "range", "accepted_values", "pattern", "format", "length", "aggregate", "expression", "sum_of_parts", "referential_integrity", "reconciliation", "schema", "schema_change", "freshness", "freshness_deadline", "freshness_cadence", "partitions", "row_count_change", "query"]
 EXAMPLES = [pytest.param(cls, getattr(cls, which), id=f"{cls.type}-{which}") for cls in REGISTRY.values() for which in ("good", "bad")]
@@ -21,16 +20,7 @@ def test_every_promised_type_is_there() -> None:
 @pytest.mark.parametrize("engine", [pytest.param(Engine.NATIVE), pytest.param(Engine.SPARK, marks=pytest.mark.spark)])
 @pytest.mark.parametrize(("cls", "example"), EXAMPLES)
 def test_example_gives_its_outcome(bench: Bench, cls: type[ConfiguredCheck], example: Example, engine: Engine) -> None:
-    others = [bench.delta(columns, rows, name=name) for name, (columns, rows) in example.others.items()]
-    table = bench.delta(example.columns, example.before if example.before is not None else example.rows, example.partitioned_by)
-    past = NO_HISTORY
-    if example.before is not None:
-        first = bench.evaluate(table, {cls.type: example.body}, engine=engine, others=others)
-        past = History([Point(EXAMPLE_NOW, first.facts.version, first.results[0].seen)], first.results[0].verdict.memory)
-        write_delta(bench.directory / table.name, example.columns, example.rows, example.partitioned_by)
-    if example.appended:
-        write_delta(bench.directory / table.name, example.columns, example.appended, example.partitioned_by, mode="append")
-    verdict = bench.evaluate(table, {cls.type: example.body}, engine=engine, others=others, past=past).results[0].verdict
+    verdict = bench.example(cls, example, engine)
     assert verdict.outcome is example.outcome, verdict.message
     assert example.value is None or verdict.value == example.value
     assert example.failed_rows is None or verdict.failed_rows == example.failed_rows

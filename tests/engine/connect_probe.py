@@ -15,18 +15,15 @@ from tests.conftest import Bench
 
 
 def main(directory: Path) -> None:
-    """Every example without history, then a query that must be cancelled."""
+    """Every example, then a query that must be cancelled."""
     bench = Bench(directory, NativeWorkers(), SparkRuntime(remote="local[2]"))
     try:
         for cls in REGISTRY.values():
             for example in (cls.good, cls.bad):
-                if example.before is not None:
-                    continue
-                others = [bench.delta(columns, rows, name=f"{name}") for name, (columns, rows) in example.others.items()]
-                table = bench.delta(example.columns, example.rows, example.partitioned_by)
-                verdict = bench.evaluate(table, {cls.type: example.body}, engine=Engine.SPARK, others=others).results[0].verdict
+                verdict = bench.example(cls, example, Engine.SPARK)
                 same = verdict.outcome is example.outcome and (example.value is None or verdict.value == example.value)
                 print("same" if same else "differs", cls.type, verdict.outcome, verdict.value, verdict.message)
+        table = bench.delta({"a": "int"}, [(1,)])
         missing = bench.evaluate(table, {"expression": {"sql": "nowhere > 1"}}, engine=Engine.SPARK).results[0].verdict
         print("same" if missing.reason == "column_not_found" else "differs", "missing column", missing.message)
         endless = "select count(*) from range(100000000000) x join range(3) y on x.id % 7 = y.id"
