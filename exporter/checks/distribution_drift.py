@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from exporter.catalog.labels import Bound, Dimension, Learning, Outcome
 from exporter.catalog.metrics import CHECK_LEARNING_STATE
-from exporter.checks.base import ConfiguredCheck, Example, Gauges, Strict, integer, rows_in
+from exporter.checks.base import ConfiguredCheck, Example, Gauges, Strict, columns_shorthand, integer, rows_in
 from exporter.expression import Canonical, Expression, all_of, any_of, col, literal
 from exporter.learned import drift
 from exporter.model import Column, Counts, History, Json, Measure, Measurement, Reason, TableSpec, Value, Verdict
@@ -54,6 +54,10 @@ class DistributionDrift(ConfiguredCheck):
     categories: int = Field(default=20, ge=1, le=100)
     min_rows: int = Field(default=500, ge=1)
     timezone: Zone | None = None
+
+    @classmethod
+    def shorthand(cls, body: Any) -> list[dict[str, Any]]:
+        return [{"column": name} for name in columns_shorthand(cls.type, body)[0]["columns"]]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -191,6 +195,8 @@ class DistributionDrift(ConfiguredCheck):
         before, after = max(1.0, sum(old)), max(1.0, sum(new))
         place = max(range(len(order)), key=lambda i: (round(abs(new[i] / after - old[i] / before), 9), new[i]))
         name = order[place]
+        if f"{old[place] / before:.1%}" == f"{new[place] / after:.1%}":
+            return ""
         if name in (_NULLS, _OTHER):
             what = "nulls" if name == _NULLS else "values that are new or were rare"
         elif edges:

@@ -13,7 +13,19 @@ from pydantic import Field, model_validator
 from exporter.catalog.labels import Bound, Dimension, Outcome
 from exporter.checks.base import ConfiguredCheck, Example, columns_shorthand
 from exporter.expression import Expression, all_of, col, literal
-from exporter.model import Column, CommitInfo, History, Measure, Measurement, Overlap, Reason, TableSpec, Value, Verdict
+from exporter.model import (
+    Column,
+    CommitInfo,
+    History,
+    Measure,
+    Measurement,
+    Nulls,
+    Overlap,
+    Reason,
+    TableSpec,
+    Value,
+    Verdict,
+)
 from exporter.units import Duration, Ratio, format_duration
 
 _KEY_TYPES = ("tinyint", "smallint", "int", "bigint", "decimal", "string", "date", "timestamp", "timestamp_ntz", "boolean", "char", "varchar")
@@ -78,7 +90,7 @@ class DuplicateLoad(ConfiguredCheck):
         for suspect in self._suspects(seen, now):
             if _name(suspect) not in known:
                 where = _where(suspect.partition, key)
-                wanted[_name(suspect)] = Measurement(Measure.OVERLAP, key, where, versions=(suspect.later.version - 1, suspect.later.version))
+                wanted[_name(suspect)] = Measurement(Measure.OVERLAP, key, where, Nulls.IGNORE if self.key else Nulls.EQUAL, versions=(suspect.later.version - 1, suspect.later.version))
         return dict(list(wanted.items())[:_MOST_COMPARED])
 
     def _suspects(self, seen: Mapping[str, Value], now: datetime) -> list[_Suspect]:
@@ -111,20 +123,27 @@ class DuplicateLoad(ConfiguredCheck):
                 return Verdict(Outcome.SKIPPED, f"no load in the last {format_duration(self.lookback)}", Reason.EMPTY)
             text = f"none of {loads} loads of the last {format_duration(self.lookback)} repeats an earlier one{looked}"
             return Verdict(Outcome.PASS, text, None, max(shares.values(), default=0), "ratio", threshold, bounds, memory=memory)
-        worst = repeated[0]
-        rows = sum(one.later.partitions.get(one.partition) or one.later.added or 0 for one in repeated)
-        text = "; ".join(self._text(one, shares[one]) for one in repeated[:_MOST_SHOWN])
-        undo = f"what would undo it: RESTORE TABLE … TO VERSION AS OF {min(one.later.version for one in repeated) - 1}"
-        return Verdict(Outcome.FAIL, f"{text}; {undo}", None, shares[worst], "ratio", threshold, bounds, failed_rows=rows, memory=memory)
+        rows = sum(_rows(one.later, one.partition) or 0 for one in repeated)
+        by_version: dict[int, list[_Suspect]] = {}
+        for one in repeated:
+            by_version.setdefault(one.later.version, []).append(one)
+        told = "; ".join(self._text(load, judged) for load in list(by_version.values())[:_MOST_SHOWN])
+        more = f"; and {len(by_version) - _MOST_SHOWN} loads more" if len(by_version) > _MOST_SHOWN else ""
+        undo = f"what would undo it: RESTORE TABLE … TO VERSION AS OF {min(by_version) - 1}"
+        return Verdict(Outcome.FAIL, f"{told}{more}; {undo}", None, max(shares.values()), "ratio", threshold, bounds, failed_rows=rows, memory=memory)
 
-    def _text(self, one: _Suspect, share: float) -> str:
-        where = f" to {one.partition}" if one.partition else ""
-        keys = ", ".join(self.key) or "all columns"
-        count = one.later.partitions.get(one.partition) or one.later.added
-        rows = f"{count:,} rows" if count is not None else "rows"
+    def _text(self, load: Sequence[_Suspect], judged: Mapping[str, Sequence[int]]) -> str:
+        """What one commit repeated, and where."""
+        first = load[0]
+        counts = [_rows(one.later, one.partition) for one in load]
+        rows = "rows" if None in counts else f"{sum(count or 0 for count in counts):,} rows"
+        places = [unquote(one.partition) for one in load if one.partition]
+        where = f" to {', '.join(places[:_MOST_SHOWN])}" + (f" and {len(places) - _MOST_SHOWN} more" if len(places) > _MOST_SHOWN else "") if places else ""
+        keys, known = (sum(judged[_name(one)][side] for one in load) for side in (0, 1))
+        named = ", ".join(self.key) or "all columns"
         return (
-            f"version {one.later.version} ({one.later.at:%Y-%m-%d %H:%M} UTC) appended {rows}{where}, of which {share:.0%} of the keys ({keys}) were "
-            f"there already; it repeats version {one.earlier.version} ({one.earlier.at:%Y-%m-%d %H:%M}): {one.why}"
+            f"version {first.later.version} ({first.later.at:%Y-%m-%d %H:%M} UTC) appended {rows}{where}, of which {known / keys:.0%} of the keys ({named}) were "
+            f"there already; it repeats version {first.earlier.version} ({first.earlier.at:%Y-%m-%d %H:%M}): {first.why}"
         )
 
 

@@ -141,12 +141,14 @@ def quantiles(wanted: Measurement, table: str, scope: Expression | None, dialect
 def overlap(wanted: Measurement, scope: Expression | None, dialect: Dialect) -> str:
     """A statement of one row: the `found` keys that have more rows in `t` than in `old`, and how many were `known` to `old`."""
     keys = [dialect.column(name)[0] for name in wanted.columns]
-    where = condition(dialect, scope, wanted.where)
-    where += (" AND " if where else " WHERE ") + " AND ".join(f"{key} IS NOT NULL" for key in keys)
+    where, same = condition(dialect, scope, wanted.where), "IS NOT DISTINCT FROM"
+    if wanted.nulls is not Nulls.EQUAL:
+        where += (" AND " if where else " WHERE ") + " AND ".join(f"{key} IS NOT NULL" for key in keys)
+        same = "="
     names = [f"k{i}" for i in range(len(keys))]
     shown = ", ".join(f"{key} AS {name}" for key, name in zip(keys, names, strict=True))
     after, before = (f"(SELECT {shown}, count(1) AS n FROM {table}{where} GROUP BY {', '.join(keys)})" for table in ("t", "old"))
-    on = " AND ".join(f"a.{name} = b.{name}" for name in names)
+    on = " AND ".join(f"(a.{name} {same} b.{name})" for name in names)
     return f"SELECT count(1) AS found, count(b.n) AS found_known FROM {after} AS a LEFT JOIN {before} AS b ON {on} WHERE a.n > coalesce(b.n, 0)"
 
 

@@ -135,12 +135,24 @@ def test_all_micro_batches_retried_as_one_are_found(bench: Bench) -> None:
     assert (verdict.outcome, verdict.value) == (Outcome.FAIL, 1.0), verdict.message
 
 
-def test_without_a_key_all_plain_columns_are_compared(bench: Bench) -> None:
+@pytest.mark.parametrize("engine", [Engine.NATIVE, pytest.param(Engine.SPARK, marks=pytest.mark.spark)])
+def test_without_a_key_all_plain_columns_are_compared_with_their_nulls(bench: Bench, engine: Engine) -> None:
     path = bench.directory / "loads"
     load = DeltaRs(bench, path)
-    load.append(batch(DAYS[0]))
-    load.append(batch(DAYS[0]))
-    assert judge(bench, path, key=())[0].outcome is Outcome.FAIL
+    rows = [(i, None, DAYS[0]) for i in range(5)] + batch(DAYS[0], 100)
+    load.append(rows)
+    load.append(rows)
+    assert judge(bench, path, key=(), engine=engine)[0].value == 1.0
+
+
+def test_partitions_of_two_levels_with_odd_values_are_told_as_they_are(bench: Bench) -> None:
+    path = bench.directory / "loads"
+    rows = pa.table({"id": [1, 2, 3] * 10, "day": [DAYS[0]] * 30, "region": ["a/b", "c=d", None] * 10})
+    for _ in range(2):
+        write_deltalake(str(path), rows, mode="append", partition_by=["day", "region"])
+    verdict, jobs = judge(bench, path)
+    assert (verdict.outcome, verdict.failed_rows, jobs) == (Outcome.FAIL, 30, 3), verdict.message
+    assert f"to day={DAYS[0]}/region=" in verdict.message and "region=a/b" in verdict.message and "appended 30 rows" in verdict.message
 
 
 @pytest.mark.spark
