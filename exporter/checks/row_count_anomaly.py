@@ -19,7 +19,7 @@ from exporter.catalog.metrics import (
     ROWS_EXPECTED_MAX,
     ROWS_EXPECTED_MIN,
 )
-from exporter.checks.base import ConfiguredCheck, Dates, Example, Gauges
+from exporter.checks.base import ConfiguredCheck, Dates, Example, Gauges, integer, rows_in
 from exporter.learned.arrivals import Arrivals
 from exporter.learned.buckets import Series, by_bucket, closed_before, end_of
 from exporter.learned.calendar import Calendar, Grain
@@ -57,7 +57,8 @@ def _series(rows: list[int], first: str = "2025-12-01") -> tuple[tuple[Any, ...]
 class RowCountAnomaly(ConfiguredCheck):
     """Rows per `grain` of `column` are compared with what the table's past lets expect; an anomaly fails once enough is known.
 
-    Without a column (nor a `time_column` of the table) what each bucket's commits added is counted. Buckets are judged when
+    Without a column (nor a `time_column` of the table) what each bucket's commits added is counted, or for formats without
+    commits how much the table grew from one look to the next. Buckets are judged when
     they are over and `lateness` has passed, by default as late as data was seen to come. `holidays` (a country) and
     `exclude` (days, or `first..last`) are neither judged nor learned from. `direction: drop` reports too few rows only.
     `by` also judges the `top` most frequent values of a column, each by its own past and all others as one, in one verdict.
@@ -100,8 +101,10 @@ class RowCountAnomaly(ConfiguredCheck):
         column, memory = self.column or table.time_column, past.memory or {}
         known = memory.get("series", {}).get("first")
         since = self._start(now, (_REVISITED if known else _HORIZON)[self.grain]).replace(tzinfo=self.zone).astimezone(UTC)
-        if column is None:
+        if column is None and table.format in (TableFormat.DELTA, TableFormat.TABLE):
             return {"commits": Measurement(Measure.COMMITS, since=since)}
+        if column is None:
+            return {"total": rows_in(self.filter)}
         rows = self._counted(column, since)
         wanted = {"rows": rows}
         if self.by and memory.get("segments"):
@@ -128,12 +131,12 @@ class RowCountAnomaly(ConfiguredCheck):
 
     # --- judging ----------------------------------------------------------------------------------------------------
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
-        counts = self._counts(seen)
-        if counts is None:
-            return Verdict(Outcome.ERROR, f"{self.column} has no dates or times: no value of it can be read as one", Reason.TYPE)
         memory = past.memory or {}
         series = self._known(memory)
         arrivals = Arrivals.load(memory.get("arrivals"))
+        counts = arrivals.saw_total(integer(seen["total"]), now, self.grain, self.zone) if "total" in seen else self._counts(seen)
+        if counts is None:
+            return Verdict(Outcome.ERROR, f"{self.column} has no dates or times: no value of it can be read as one", Reason.TYPE)
         if not memory and self.column and isinstance(commits := seen.get("commits"), tuple):
             arrivals.learn_from_commits([one for one in commits if isinstance(one, CommitInfo)], self.column, self.grain, self.zone)
         arrivals.saw(counts, now, self.grain, self.zone)
@@ -196,7 +199,7 @@ class RowCountAnomaly(ConfiguredCheck):
 
     def replay(self, seen: Mapping[str, Value], now: datetime) -> list[Judged]:
         """The verdict on every closed bucket of a first look, each by what came before it."""
-        counts = self._counts(seen) or {}
+        counts = {} if "total" in seen else self._counts(seen) or {}
         lateness = self.lateness if self.lateness is not None else self._default_lateness(seen)
         end = closed_before(now, self.grain, self.zone, lateness)
         series = Series(self._calendar(), self.sensitivity, self.zone)

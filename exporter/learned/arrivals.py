@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,7 @@ _WATCHED = 4
 """Ended buckets whose growth is still watched."""
 _FEW = 3
 """A commit that writes to more partitions than this fills up the past and says nothing about lateness."""
+_TOTALS = 40
 _DAYS, _POINTS, _LEAST_DAYS = 40, 60, 14
 _HOPELESS, _TIMES = 0.97, 2
 
@@ -28,12 +30,29 @@ class Arrivals:
     """What was seen of recent buckets while they filled.
 
     `late` has the seconds after its end at which each bucket was last seen to grow, `watched` the rows of the buckets that
-    may still grow, `pace` for each day (minute, rows) whenever they had changed. Buckets are ISO local times.
+    may still grow, `pace` for each day (minute, rows) whenever they had changed, `totals` the last total of the table in each
+    bucket where only that can be counted. Buckets are ISO local times.
     """
 
     late: dict[str, float] = field(default_factory=dict)
     watched: dict[str, int] = field(default_factory=dict)
     pace: dict[str, list[list[int]]] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
+
+    def saw_total(self, rows: int, now: datetime, grain: Grain, zone: ZoneInfo) -> dict[datetime, int]:
+        """Rows by bucket of a table of which only the total can be counted: how much it grew from one bucket to the next.
+
+        Growth over buckets in which nobody looked is shared out evenly; a total that shrinks is no growth.
+        """
+        current = grain.start(now.astimezone(zone).replace(tzinfo=None))
+        self.totals[current.isoformat()] = rows
+        self.totals = dict(sorted(self.totals.items())[-_TOTALS:])
+        grown: dict[datetime, int] = {}
+        for (before, had), (text, has) in pairwise(self.totals.items()):
+            between = list(grain.between(grain.after(datetime.fromisoformat(before)), grain.after(datetime.fromisoformat(text))))
+            each, rest = divmod(max(0, has - had), len(between))
+            grown |= {start: each + (place < rest) for place, start in enumerate(between)}
+        return grown
 
     def learn_from_commits(self, commits: Iterable[CommitInfo], column: str, grain: Grain, zone: ZoneInfo) -> None:
         """Lateness from a log that says which partitions were written when."""
@@ -89,11 +108,12 @@ class Arrivals:
 
     def dump(self) -> Json:
         """Everything as JSON values."""
-        return {"late": self.late, "watched": self.watched, "pace": self.pace}
+        return {"late": self.late, "watched": self.watched, "pace": self.pace, "totals": self.totals}
 
     @classmethod
     def load(cls, kept: Json | None) -> Arrivals:
         """What `dump` gave; nothing at first."""
         if kept is None:
             return cls()
-        return cls(dict(kept["late"]), dict(kept["watched"]), {day: [list(point) for point in points] for day, points in kept["pace"].items()})
+        pace = {day: [list(point) for point in points] for day, points in kept["pace"].items()}
+        return cls(dict(kept["late"]), dict(kept["watched"]), pace, dict(kept["totals"]))

@@ -15,6 +15,8 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from exporter.catalog.labels import Engine, Outcome, TableFormat, Tier
+from exporter.learned.arrivals import Arrivals
+from exporter.learned.calendar import Grain
 from exporter.model import CheckResult, CommitInfo, Counts, History, Reason, TableSpec, Verdict
 from tests.checks.test_judging import judge
 from tests.conftest import Bench, write_delta
@@ -193,3 +195,22 @@ def test_a_million_segments_are_a_few_and_the_others(bench: Bench) -> None:
     result, _ = look(bench, spec, {"column": "day", "by": "user", "top": 5})
     assert result.verdict.memory is not None and len(result.verdict.memory["parts"]) == 6
     assert len(result.verdict.message) < 1000 and len(result.verdict.gauges) <= 6
+
+
+def test_a_snapshot_without_commits_is_judged_by_its_growth_from_look_to_look() -> None:
+    total, past, outcomes = 10_000, History(), []
+    for day in range(40):
+        total += 5 if day == 35 else 500 + day % 5
+        result = judge("row_count_anomaly", {}, {"total": total}, past, NOW + day * DAY)
+        past = History(memory=result.memory or past.memory)
+        outcomes.append(result.outcome)
+    assert outcomes[36] is Outcome.FAIL and outcomes[34] is outcomes[38] is Outcome.PASS
+    assert past.memory is not None and past.memory["series"]["rows"][-5:] == [500 + day % 5 if day != 35 else 5 for day in range(34, 39)]
+
+
+def test_growth_while_nobody_looked_is_shared_out_and_shrinking_is_no_growth() -> None:
+    arrivals = Arrivals()
+    arrivals.saw_total(100, NOW, Grain.DAY, ZoneInfo("UTC"))
+    grown = arrivals.saw_total(110, NOW + 4 * DAY, Grain.DAY, ZoneInfo("UTC"))
+    assert list(grown.values()) == [3, 3, 2, 2]
+    assert list(arrivals.saw_total(7, NOW + 5 * DAY, Grain.DAY, ZoneInfo("UTC")).values()) == [3, 3, 2, 2, 0]

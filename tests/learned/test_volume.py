@@ -249,3 +249,9 @@ def test_on_generated_series_it_finds_what_was_planted() -> None:
 def test_on_young_tables_it_finds_more_than_half_of_what_was_planted() -> None:
     score = evaluate(ours(), [cut for one in generated.series() for cut in young(one)], (11,), every=9, start=14)
     assert score.f1 >= 0.65 and score.per_hundred <= 2, (score.f1, score.per_hundred)
+
+
+def test_an_open_incident_closes_later_than_it_opened() -> None:
+    rows = noise(70, sigma=0.12, seed=9)
+    after, plain = (judge([*rows, before, 900])[-1].lower for before in (300, 1000))
+    assert after is not None and plain is not None and after > plain, "after an anomaly the band below is narrower"
