@@ -19,6 +19,7 @@ from exporter.catalog.labels import Learning
 from exporter.learned.calendar import Calendar, Mark
 from exporter.learned.judged import Feedback, Judged, Sensitivity
 from exporter.learned.pace import PACES
+from exporter.learned.seen import HIGH, IDLE, LOW, NORMAL, Seen
 from exporter.learned.window import Window, median
 
 _MAD = 1.4826
@@ -30,26 +31,6 @@ _LEAST_CHANGE = 0.22
 _LEAST_ROWS = 5.0
 _FULL = 8.0
 """Expected rows from which a bucket without any is an anomaly however noisy the table is."""
-
-
-_NORMAL, _LOW, _HIGH, _IDLE = 0, -1, 1, 2
-"""What became of a bucket: learned from, flagged to one side, or neither judged nor learned from."""
-
-
-class _Seen:
-    """What is remembered of a bucket: `zero` is 1 for no rows, 0 for some, -1 when it does not count; `dev` its distance
-    from its neighbours while class medians are used; `x` what level and offset left unexplained; `r` the residual."""
-
-    __slots__ = ("dev", "fate", "g", "place", "r", "valid", "weekend", "x", "zero")
-
-    def __init__(
-        self, g: float, place: int, weekend: bool, zero: int, valid: bool = False, fate: int = _IDLE, x: float = 0.0, r: float = 0.0, dev: float | None = None
-    ) -> None:
-        self.g, self.place, self.weekend, self.zero, self.valid = g, place, weekend, zero, valid
-        self.fate, self.x, self.r, self.dev = fate, x, r, dev
-
-    def dump(self) -> list[Any]:
-        return [self.g, self.place, self.weekend, self.zero, self.valid, self.fate, self.x, self.r, self.dev]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +52,7 @@ class VolumeModel:
     def __init__(self, calendar: Calendar, sensitivity: Sensitivity = Sensitivity.MEDIUM, wider: float = 1.0) -> None:
         self.calendar, self.width, self.pace = calendar, WIDTH[sensitivity] * wider, PACES[calendar.grain]
         self.t = 0
-        self.memory: list[_Seen] = []
+        self.memory: list[Seen] = []
         self.level, self.offsets, self.step_size = 0.0, [0.0] * self.pace.places, 0.1
         self.smoothing = False
         self.residuals = Window(self.pace.residuals)
@@ -93,7 +74,7 @@ class VolumeModel:
         return judged
 
     def _step(self, start: datetime, rows: int, mark: Mark, g: float, feedback: Feedback | None) -> Judged:
-        seen = _Seen(g, mark.place, mark.weekend, -1 if mark.neutral else int(rows == 0))
+        seen = Seen(g, mark.place, mark.weekend, -1 if mark.neutral else int(rows == 0))
         self.zeros = self.zeros + 1 if rows == 0 else 0
         if mark.neutral:
             return self._idle(seen, start, rows, Learning.NEUTRAL, "a holiday")
@@ -107,7 +88,7 @@ class VolumeModel:
             return self._idle(seen, start, rows, Learning.LEARNING, "")
         return self._judge(seen, start, rows, mark, forecast, feedback)
 
-    def _idle(self, seen: _Seen, start: datetime, rows: int, state: Learning, note: str, event: str | None = None) -> Judged:
+    def _idle(self, seen: Seen, start: datetime, rows: int, state: Learning, note: str, event: str | None = None) -> Judged:
         self._remember(seen)
         return Judged(start, rows, None, None, None, None, state, False, note, event)
 
@@ -208,7 +189,7 @@ class VolumeModel:
         return best
 
     # --- the verdict ---------------------------------------------------------------------------------------------
-    def _judge(self, seen: _Seen, start: datetime, rows: int, mark: Mark, forecast: _Forecast, feedback: Feedback | None) -> Judged:
+    def _judge(self, seen: Seen, start: datetime, rows: int, mark: Mark, forecast: _Forecast, feedback: Feedback | None) -> Judged:
         pred, s = forecast.pred, forecast.spread
         expected = math.expm1(pred)
         low, high = self._bands(mark, s)
@@ -229,7 +210,7 @@ class VolumeModel:
         low, high = self.width * s, 3 * self.width * s
         if self.t < self.pace.tentative or self.t < self.wide_until:
             low, high = 1.5 * low, 1.5 * high
-        if self.memory and self.memory[-1].fate == _LOW:
+        if self.memory and self.memory[-1].fate == LOW:
             low *= 0.8
         if mark.beside:
             low, high = 2 * low, 2 * high
@@ -239,7 +220,7 @@ class VolumeModel:
                 low, high = (max(low, -1.5 * q), high) if q < 0 else (low, max(high, 1.5 * q))
         return low, high
 
-    def _note(self, seen: _Seen, rows: int, r: float, s: float, low: float, high: float, expected: float) -> str:
+    def _note(self, seen: Seen, rows: int, r: float, s: float, low: float, high: float, expected: float) -> str:
         """What kind of anomaly the count is, or nothing."""
         if rows == 0 and expected >= _FULL and self._zeros_are_rare():
             return "no rows"
@@ -259,7 +240,7 @@ class VolumeModel:
         places = self.pace.places
         counted = [seen for seen in self.memory if seen.zero >= 0]
         here = [seen for seen in self.memory[-places::-places] if seen.zero >= 0] if places > 1 else counted
-        accepted, accepted_here = (sum(seen.zero == 1 and seen.fate != _LOW for seen in found) for found in (counted, here))
+        accepted, accepted_here = (sum(seen.zero == 1 and seen.fate != LOW for seen in found) for found in (counted, here))
         return accepted < 0.1 * max(len(counted), 1) and accepted_here < 0.2 * max(len(here), 1)
 
     def _state(self) -> Learning:
@@ -269,11 +250,11 @@ class VolumeModel:
             return Learning.TENTATIVE
         if self.t - self.flagged_at > self.pace.memory:
             return Learning.ACTIVE
-        judged = [seen.fate for seen in self.memory if seen.fate != _IDLE]
-        return Learning.UNSTABLE if len(judged) - judged.count(_NORMAL) > 0.3 * len(judged) else Learning.ACTIVE
+        judged = [seen.fate for seen in self.memory if seen.fate != IDLE]
+        return Learning.UNSTABLE if len(judged) - judged.count(NORMAL) > 0.3 * len(judged) else Learning.ACTIVE
 
     # --- learning ------------------------------------------------------------------------------------------------
-    def _learn(self, seen: _Seen, mark: Mark, forecast: _Forecast, r: float, flagged: bool, feedback: Feedback | None) -> str | None:
+    def _learn(self, seen: Seen, mark: Mark, forecast: _Forecast, r: float, flagged: bool, feedback: Feedback | None) -> str | None:
         """Takes the bucket in; returns what changed for good, if anything did."""
         m, event = self._spread(), None
         raw = seen.r + forecast.echo
@@ -285,11 +266,11 @@ class VolumeModel:
         self.residuals.add(abs(r))
         self.recent, self.weight = 0.93 * self.recent + min(abs(r), 6 * m), 0.93 * self.weight + 1
         if flagged:
-            seen.fate, self.flagged_at = _LOW if seen.r < 0 else _HIGH, self.t
+            seen.fate, self.flagged_at = LOW if seen.r < 0 else HIGH, self.t
             learned = self.t < self.pace.learning and feedback is None
             seen.valid = seen.valid and learned
         else:
-            seen.fate, learned = _NORMAL, True
+            seen.fate, learned = NORMAL, True
         if forecast.echo:
             seen.zero, seen.valid = -1, False
         if self.smoothing and learned:
@@ -304,7 +285,7 @@ class VolumeModel:
             self.run = []
         return event
 
-    def _smooth(self, seen: _Seen) -> None:
+    def _smooth(self, seen: Seen) -> None:
         """Moves level and offset by a part of what they left unexplained."""
         bound = 3 * self.step_size
         error = min(max(seen.x, -bound), bound)
@@ -335,7 +316,7 @@ class VolumeModel:
         sums[3] += sign * first * y
         sums[4] += sign * earlier * y
 
-    def _remember(self, seen: _Seen) -> None:
+    def _remember(self, seen: Seen) -> None:
         self.memory.append(seen)
         if self.t < self.pace.mature or not self.smoothing:
             self._refresh(len(self.memory) - 1 - self.pace.around)
@@ -350,7 +331,7 @@ class VolumeModel:
                 memory[i].dev = None
 
     # --- what repeated anomalies mean ----------------------------------------------------------------------------
-    def _reconsider(self, seen: _Seen, s: float) -> str | None:
+    def _reconsider(self, seen: Seen, s: float) -> str | None:
         """A new weekly pattern, a new level, or a table that stopped."""
         if seen.g == 0:
             if self.zeros >= self.pace.stopped:
@@ -372,17 +353,17 @@ class VolumeModel:
             return "level shift"
         return None
 
-    def _new_weekly_pattern(self, seen: _Seen, s: float) -> bool:
+    def _new_weekly_pattern(self, seen: Seen, s: float) -> bool:
         places = self.pace.places
         weeks = self.memory[-1 : -2 * places - 2 : -places] if places > 1 else []
-        if len(weeks) < 3 or any(week.fate not in (_LOW, _HIGH) for week in weeks):
+        if len(weeks) < 3 or any(week.fate not in (LOW, HIGH) for week in weeks):
             return False
         values = [week.g for week in weeks]
         if max(values) - min(values) >= max(3 * s, 0.2):
             return False
         self.offsets[seen.place] += median(sorted(week.r for week in weeks))
         for week in weeks:
-            week.valid, week.fate = True, _NORMAL
+            week.valid, week.fate = True, NORMAL
         self.run = []
         self._refresh(0)
         return True
@@ -391,13 +372,13 @@ class VolumeModel:
         self.level = median(sorted(values))
         left = len(values)
         for seen in reversed(self.memory):
-            in_run = left > 0 and seen.fate in (_LOW, _HIGH) and seen.g > 0
+            in_run = left > 0 and seen.fate in (LOW, HIGH) and seen.g > 0
             left -= in_run
             seen.valid, seen.x = in_run, 0.0
         self.pairs, self.sums, self.run = [], [0.0] * 5, []
         self._refresh(0)
 
-    def _while_stopped(self, seen: _Seen, start: datetime, rows: int) -> Judged:
+    def _while_stopped(self, seen: Seen, start: datetime, rows: int) -> Judged:
         seen.zero = -1
         if rows == 0:
             return self._idle(seen, start, rows, Learning.STOPPED, "still no rows")
@@ -424,7 +405,7 @@ class VolumeModel:
         model.pairs, model.run = ([tuple(items) for items in state[name]] for name in ("pairs", "run"))
         model.echoes = {key: [(t, v) for t, v in values] for key, values in state["echoes"].items()}
         model.holidays = {key: (t, q) for key, (t, q) in state["holidays"].items()}
-        model.memory = [_Seen(g, place, weekend, zero, valid, fate, x, r, dev) for g, place, weekend, zero, valid, fate, x, r, dev in state["memory"]]
+        model.memory = [Seen(g, place, weekend, zero, valid, fate, x, r, dev) for g, place, weekend, zero, valid, fate, x, r, dev in state["memory"]]
         model.residuals = Window(model.pace.residuals, state["residuals"])
         return model
 
