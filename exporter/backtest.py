@@ -89,7 +89,9 @@ def read_series(path: Path, grain: Grain) -> dict[datetime, int]:
         counts[start] = counts.get(start, 0) + int(value)
     if not counts:
         raise MalformedFile(path, 1, "has no line after the header")
-    last = max(counts)
+    last, begin = max(counts), min(counts)
+    if (last - begin) / (grain.after(begin) - begin) > _MOST_BUCKETS:
+        raise MalformedFile(path, seen[max(seen)], f"date {max(seen):%Y-%m-%d} is too far from {min(seen):%Y-%m-%d}: at most {_MOST_BUCKETS:,} {grain}s")
     if grain is not Grain.DAY and grain is not Grain.HOUR and len(seen) > 2 * len(counts) and grain.after(last) - max(seen) > timedelta(days=1):
         del counts[last]  # it is not over: only whole buckets are judged
     return counts

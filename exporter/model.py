@@ -137,7 +137,7 @@ class CommitInfo:
     `added` and `removed` are rows of the files that came and went, None when the log does not say; `partitions` are
     those that got files with their rows, as `column=value/…` with percent-encoded values ("" for an unpartitioned table).
     `data` is False for maintenance. `tag` is what the writer says identifies its run or batch, None when it says nothing.
-    `ranges` are bounds (perhaps loose) of the values that came, by column, where the log has them for all files.
+    `cleared` are the partitions that lost files. `ranges` are bounds (perhaps loose) of the values that came, by column, where the log has them for all files.
     """
 
     version: int
@@ -150,6 +150,7 @@ class CommitInfo:
     partitions: Mapping[str, int | None] = field(default_factory=dict, hash=False)
     tag: str | None = None
     ranges: Mapping[str, tuple[float, float] | tuple[str, str]] = field(default_factory=dict, hash=False)
+    cleared: frozenset[str] = frozenset()
 
     @property
     def appends(self) -> bool:

@@ -81,6 +81,7 @@ def test_hours_are_buckets_too(tmp_path: Path) -> None:
         ("date,rows\n2025-01-01,1\n2025-01-01,2\n", 3, "twice, first in line 2"),
         ("date,rows\n2025-01-01,1\n2025-01-02\n", 3, "has 1 values"),
         ('date,rows\n"2025-01-01,1\n', 2, "no CSV"),
+        ("date,rows\n2025-01-01,1\n9999-12-31,1\n", 3, "too far from 2025-01-01"),
     ],
 )
 def test_a_malformed_file_is_told_its_line(tmp_path: Path, text: str, line: int, says: str) -> None:

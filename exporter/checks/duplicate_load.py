@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal, Self
 from urllib.parse import unquote
@@ -36,12 +36,16 @@ _MOST_COMPARED, _MOST_SHOWN = 20, 3
 
 @dataclass(frozen=True, slots=True)
 class _Suspect:
-    """A commit that may repeat an earlier one: why, and in which partition (one text as in the log)."""
+    """A commit that may repeat an earlier one: why, and in which partition (one text as in the log).
+
+    `touched` is the last version after it that took rows of the partition away, which may have undone it.
+    """
 
     earlier: CommitInfo
     later: CommitInfo
     partition: str
     why: str
+    touched: int | None = None
 
 
 class DuplicateLoad(ConfiguredCheck):
@@ -88,9 +92,11 @@ class DuplicateLoad(ConfiguredCheck):
             return {}
         wanted = {}
         for suspect in self._suspects(seen, now):
-            if _name(suspect) not in known:
+            for name, after in _comparisons(suspect).items():
+                if name in known:
+                    continue
                 where = _where(suspect.partition, key)
-                wanted[_name(suspect)] = Measurement(Measure.OVERLAP, key, where, Nulls.IGNORE if self.key else Nulls.EQUAL, versions=(suspect.later.version - 1, suspect.later.version))
+                wanted[name] = Measurement(Measure.OVERLAP, key, where, Nulls.IGNORE if self.key else Nulls.EQUAL, versions=(suspect.later.version - 1, after))
         return dict(list(wanted.items())[:_MOST_COMPARED])
 
     def _suspects(self, seen: Mapping[str, Value], now: datetime) -> list[_Suspect]:
@@ -100,7 +106,8 @@ class DuplicateLoad(ConfiguredCheck):
         for place, later in enumerate(commits):
             if later.appends and later.added != 0 and later.at >= now - self.lookback:
                 for suspect in _repeats(commits[:place], later, self.key):
-                    found.setdefault((later.version, suspect.partition), suspect)
+                    touched = max((one.version for one in commits[place + 1 :] if _takes_away(one, suspect.partition)), default=None)
+                    found.setdefault((later.version, suspect.partition), replace(suspect, touched=touched))
         return list(reversed(found.values()))
 
     # --- judging ----------------------------------------------------------------------------------------------------
@@ -108,10 +115,11 @@ class DuplicateLoad(ConfiguredCheck):
         known = dict((past.memory or {}).get("judged", {}))
         fresh = {name: [value.keys, value.known] for name, value in seen.items() if isinstance(value, Overlap)}
         suspects = self._suspects(seen, now)
-        judged = {_name(one): (known | fresh)[_name(one)] for one in suspects if _name(one) in known or _name(one) in fresh}
+        both = known | fresh
+        judged = {name: both[name] for one in suspects for name in _comparisons(one) if name in both}
         memory = {"judged": judged} if judged != (past.memory or {}).get("judged", {}) else None
         bounds, threshold = {Bound.MAX: self.min_overlap}, f"overlap below {self.min_overlap:.0%}"
-        shares = {one: (judged[_name(one)][1] / judged[_name(one)][0] if judged[_name(one)][0] else 0.0) for one in suspects if _name(one) in judged}
+        shares = {one: _share(one, judged) for one in suspects if all(name in judged for name in _comparisons(one))}
         repeated = [one for one in suspects if shares.get(one, 0.0) >= self.min_overlap]
         if not repeated and len(shares) < len(suspects):
             text = f"{len(suspects) - len(shares)} appends look like earlier ones and are compared at the next run"
@@ -193,6 +201,23 @@ def _apart(one: CommitInfo, other: CommitInfo, key: Sequence[str]) -> bool:
         if mine and theirs and isinstance(mine[0], str) == isinstance(theirs[0], str) and (mine[1] < theirs[0] or theirs[1] < mine[0]):  # type: ignore[operator]
             return True
     return False
+
+
+def _takes_away(one: CommitInfo, partition: str) -> bool:
+    """True for a commit that may have removed rows of a partition."""
+    return one.data and one.removed != 0 and not one.appends and (not partition or not one.cleared or partition in one.cleared)
+
+
+def _comparisons(one: _Suspect) -> dict[str, int]:
+    """What has to be compared with the version before the load, by name: the load itself, and what became of it."""
+    return {_name(one): one.later.version} | ({f"{_name(one)}@{one.touched}": one.touched} if one.touched is not None else {})
+
+
+def _share(one: _Suspect, judged: Mapping[str, Sequence[int]]) -> float:
+    """Share of the load's keys that were there before it and still are there more often than then."""
+    keys = judged[_name(one)][0]
+    known = min(judged[name][1] for name in _comparisons(one))
+    return known / keys if keys else 0.0
 
 
 def _where(partition: str, key: Sequence[str]) -> Expression | None:

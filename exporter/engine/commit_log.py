@@ -62,8 +62,8 @@ def read_commits(ref: worker.TableRef, since: datetime | None, limit: int) -> tu
     except Exception as error:
         raise worker.translated(error, ref.path) from None
     found.reverse()
-    rows = _rows_of_files(ref, found)
-    return tuple(commit(version, actions, rows) for version, actions in found if since is None or _time(actions) >= since)
+    rows, names = _rows_of_files(ref, found), worker.logical_names(ref)
+    return tuple(commit(version, actions, rows, names) for version, actions in found if since is None or _time(actions) >= since)
 
 
 def _newest_first(ref: worker.TableRef) -> Iterator[tuple[int, list[Json]]]:
@@ -112,25 +112,32 @@ def _info(actions: Sequence[Json]) -> Json:
     return next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
 
 
-def commit(version: int, actions: Sequence[Json], rows: Mapping[str, int]) -> CommitInfo:
-    """One commit from the actions of its file; `rows` are the rows of data files by path."""
+def commit(version: int, actions: Sequence[Json], rows: Mapping[str, int], names: Mapping[str, str]) -> CommitInfo:
+    """One commit from the actions of its file; `rows` are the rows of data files by path, `names` of columns by their physical ones."""
     info = _info(actions)
     adds = [action["add"] for action in actions if "add" in action and action["add"].get("dataChange", True)]
     removes = [action["remove"] for action in actions if "remove" in action and action["remove"].get("dataChange", True)]
     parameters = info.get("operationParameters") or {}
     partitions: dict[str, int | None] = {}
     for entry in adds:
-        value = "/".join(f"{name}={quote(str(text), safe=' :')}" for name, text in sorted((entry.get("partitionValues") or {}).items()))
+        value = _partition(entry, names)
         count, before = _live(entry, rows), partitions.get(value, 0)
         partitions[value] = None if count is None or before is None else before + count
     return CommitInfo(
         version, _time(actions), str(info.get("operation", "UNKNOWN")), str(parameters.get("mode", parameters.get("outputMode", ""))).capitalize(),
         bool(adds or removes) and info.get("operation") not in worker.IDLE_OPERATIONS, _sum(_live(entry, rows) for entry in adds),
-        _sum(_live(entry, rows) for entry in removes), partitions, _tag(info, actions), _ranges(adds),
+        _sum(_live(entry, rows) for entry in removes), partitions, _tag(info, actions), _ranges(adds, names),
+        frozenset(_partition(entry, names) for entry in removes),
     )  # fmt: skip
 
 
-def _ranges(adds: Sequence[Json]) -> dict[str, tuple[float, float] | tuple[str, str]]:
+def _partition(entry: Json, names: Mapping[str, str]) -> str:
+    """`column=value/…` of a file, "" where there are no partitions."""
+    values = {names.get(name, name): text for name, text in (entry.get("partitionValues") or {}).items()}
+    return "/".join(f"{name}={quote(str(text), safe=' :')}" for name, text in sorted(values.items()))
+
+
+def _ranges(adds: Sequence[Json], names: Mapping[str, str]) -> dict[str, tuple[float, float] | tuple[str, str]]:
     """Least and greatest value of each column over the added files, where every file has both as plain numbers or texts."""
     merged: dict[str, Any] = {}
     for place, entry in enumerate(adds):
@@ -142,7 +149,7 @@ def _ranges(adds: Sequence[Json]) -> dict[str, tuple[float, float] | tuple[str, 
         else:
             common = [name for name in merged if name in here and isinstance(here[name][0], str) == isinstance(merged[name][0], str)]
             merged = {name: (min(merged[name][0], here[name][0]), max(merged[name][1], here[name][1])) for name in common}
-    return merged
+    return {names.get(name, name): bounds for name, bounds in merged.items()}
 
 
 def _live(entry: Json, rows: Mapping[str, int]) -> int | None:

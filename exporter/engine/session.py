@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import threading
 import time
@@ -76,6 +77,14 @@ _REASONS: tuple[tuple[str, Reason], ...] = (
 )
 
 
+_OF_VALUES = {
+    Reason.OVERFLOW: "a number is too large for its type",
+    Reason.ARITHMETIC: "a division by zero",
+    Reason.CAST: "a value cannot be cast; use try_cast where that is to be expected",
+}
+"""What is said of errors whose own text quotes values of the data."""
+
+
 class SparkRuntime:
     """Owns the session of the process; `remote` is Spark Connect (`sc://…`, or `local[2]` for a Connect server of its own), `conf` may hold secrets."""
 
@@ -143,13 +152,21 @@ class SparkRuntime:
         """True when the error means that the session is gone; the next `session()` starts another."""
         told = getattr(error, "getCondition", lambda: None)()  # an error class is of a living session, whatever its text quotes
         text = str(error)
-        gone = isinstance(error, (ConnectionError, EOFError)) or type(error).__name__ == "Py4JNetworkError" or (not told and any(sign in text for sign in _LOST))
+        network = isinstance(error, (ConnectionError, EOFError)) or type(error).__name__ == "Py4JNetworkError"
+        gone = network or (not told and any(sign in text for sign in _LOST) and not self._answers())
         if gone and self._given is None:
             with self._lock:
                 old, self._session = self._session, None
                 if old is not None:
                     _forget(old)
         return gone
+
+    def _answers(self) -> bool:
+        """True while the session still does something; text that only looks like a lost one may come from the data."""
+        try:
+            return self._session is not None and len(self._session.sql("SELECT 1").schema.fields) == 1 and not _is_stopped(self._session)
+        except Exception:
+            return False
 
     def translate(self, error: BaseException) -> EngineError:
         """Spark's exception as one of our reasons, by its error class where it has one."""
@@ -159,10 +176,11 @@ class SparkRuntime:
         text = " ".join(str(error).split())
         if self.lost(error):
             return EngineError(Reason.ENGINE_LOST, f"the Spark session was lost ({redacted(text, 200)}); the next run starts another")
+        told = condition or next(iter(re.findall(r"\[([A-Z][A-Z0-9_.]{3,})\]", text)), type(error).__name__)
         for sign, reason in _REASONS:
             if sign in condition or sign in text:
-                return EngineError(reason, f"Spark: {redacted(text)}")
-        return EngineError(Reason.INTERNAL, f"Spark: {type(error).__name__}: {redacted(text)}")
+                return EngineError(reason, f"Spark: {told}: {_OF_VALUES[reason]}" if reason in _OF_VALUES else f"Spark: {redacted(text)}")
+        return EngineError(Reason.INTERNAL, f"Spark: {told}; the rest is not shown, because it may quote the data (run the expression in Spark to see it)")
 
     @contextmanager
     def cancellable(self, session: Any, cancel: Cancel) -> Iterator[None]:
@@ -211,6 +229,12 @@ def _forget(session: Any) -> None:
     if _gateway_is_dead():
         SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
         SparkSession._instantiatedSession = None
+
+
+def _is_stopped(session: Any) -> bool:
+    """True for a classic session whose context was stopped."""
+    context = None if "connect" in type(session).__module__ else session.sparkContext
+    return context is not None and context._jsc.sc().isStopped()
 
 
 def _gateway_is_dead() -> bool:

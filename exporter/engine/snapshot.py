@@ -25,7 +25,7 @@ class EngineError(Exception):
 def redacted(text: str, most: int = 300) -> str:
     """An engine's message without what may come from the data: quoted text, numbers and terminal codes."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(text.split()))
-    text = re.sub(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", "'…'", text)
+    text = re.sub(r"['\"].*['\"]", "'…'", text)  # from the first quote to the last: a value may hold quotes itself
     return re.sub(r"(?<![\w.])[-+]?\d[\d.,:TZ+-]*\d(?!\w)", "…", text)[:most]
 
 

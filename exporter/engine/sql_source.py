@@ -209,7 +209,12 @@ class SqlSource(ABC):
 
     def _job(self, snapshot: Snapshot, wanted: Measurement, cancel: Cancel) -> Value:
         sql, tables = self._statement(wanted, snapshot)
-        rows = self._run(sql, tables, cancel)
+        try:
+            rows = self._run(sql, tables, cancel)
+        except EngineError as error:
+            if wanted.versions is None:
+                raise
+            return _of_versions(wanted.versions, snapshot, error)
         match wanted.kind:
             case Measure.DUPLICATES:
                 return Duplicates(int(rows[0]["found"]), int(rows[0]["found_keys"]))
@@ -234,6 +239,16 @@ class SqlSource(ABC):
         if len(rows) != 1:
             raise EngineError(Reason.RESULT, f"the query gave {'no row' if not rows else 'more than one row'}; it must give exactly one value")
         return _value(next(iter(rows[0].values())), wanted)
+
+
+def _of_versions(versions: tuple[int, int], snapshot: Snapshot, error: EngineError) -> Value:
+    """What an error says that may come from an older version: no such column then, or files that are gone. Raises EngineError."""
+    if error.failure.reason is Reason.COLUMN_NOT_FOUND:
+        return Overlap(0, 0)  # a column that came with the load has no earlier keys
+    if error.failure.reason in (Reason.TABLE_NOT_FOUND, Reason.CORRUPT):
+        text = f"versions {versions[0]} and {versions[1]} of {snapshot.spec.name} can no longer be read (vacuumed?), so the load cannot be compared"
+        raise EngineError(Reason.HISTORY, f"{text}; keep deleted files at least for the lookback")
+    raise error
 
 
 def _bounded(rows: Rows, wanted: Measurement, mend: str) -> None:

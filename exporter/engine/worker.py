@@ -135,6 +135,14 @@ def _deleted_rows(table: Any) -> dict[str, int]:
     return {name: rows for name, rows in deleted.items() if rows}
 
 
+def logical_names(ref: TableRef) -> dict[str, str]:
+    """Names of columns by their physical ones, for tables with column mapping."""
+    import json
+
+    fields = json.loads(_delta(ref.path, ref.version, ref.storage).schema().to_json())["fields"]
+    return {str((field.get("metadata") or {}).get("delta.columnMapping.physicalName", field["name"])): field["name"] for field in fields}
+
+
 def rows_by_file(ref: TableRef) -> dict[str, int]:
     """Rows that the files of a Delta version were written with (deletion vectors not counted), by path in the table."""
     import pyarrow as pa
@@ -320,6 +328,7 @@ _SIGNS: tuple[tuple[Reason, tuple[str, ...], str], ...] = (
     (Reason.MEMORY, ("resources exhausted", "failed to allocate", "cannot allocate", "out of memory"), _MEMORY_TEXT),
     (Reason.OVERFLOW, ("overflow", "out of range", "can't cast value", "too large to store in a decimal"), "a number is too large for its type"),
     (Reason.ARITHMETIC, ("divide by zero",), "a division by zero"),
+    (Reason.COLUMN_NOT_FOUND, ("no field named",), "a column that is asked for is not in {path}"),
     (Reason.TYPE, ("was truncated", "unsupported cast", "incompatible types", "cannot be cast to"), "the files of {path} have columns of different types"),
     (Reason.CAST, ("cast error", "cannot cast string", "error parsing"), "a value cannot be cast"),
     (Reason.TABLE_NOT_FOUND, ("does not exist", "no such file", "not found", "not a delta table", "no files in log", "notadirectory"), "there is no table at {path}, or a file of it is gone; check the path, and restore what is missing"),
@@ -338,7 +347,8 @@ def translated(error: BaseException, path: str) -> EngineError:
     low = " ".join(word for word in text.lower().split() if "/" not in word and ".parquet" not in word)  # names are no signs
     for reason, signs, message in _SIGNS:
         if any(sign in low for sign in signs):
-            return EngineError(reason, f"{message.format(path=path)} ({redacted(text)})")
+            quotes_data = reason in (Reason.OVERFLOW, Reason.ARITHMETIC, Reason.CAST, Reason.TYPE)
+            return EngineError(reason, message.format(path=path) + ("" if quotes_data else f" ({redacted(text)})"))
     if type(error).__name__ in ("DeltaError", "DeltaProtocolError", "JSONDecodeError"):
         return EngineError(Reason.CORRUPT, f"the log of {path} cannot be read: a part is missing or damaged; restore it, or write the table anew")
     return EngineError(Reason.INTERNAL, f"{type(error).__name__}: {redacted(text)}")

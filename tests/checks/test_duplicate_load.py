@@ -116,6 +116,24 @@ def test_a_retry_without_partitions_is_found_and_measured_by_its_share_of_keys(b
 
 
 @pytest.mark.parametrize("writer", WRITERS)
+def test_a_load_that_was_undone_is_no_longer_told_and_a_merge_elsewhere_undoes_nothing(bench: Bench, writer: type[DeltaRs]) -> None:
+    path = bench.directory / "loads"
+    load = writer(bench, path)
+    load.append(batch(DAYS[0]))
+    load.append(batch(DAYS[0]))
+    first, _ = judge(bench, path)
+    assert first.outcome is Outcome.FAIL
+    load.append(batch(DAYS[1], 5000))
+    load.merge(batch(DAYS[1], 5050))
+    still, _ = judge(bench, path, first.memory)
+    assert still.outcome is Outcome.FAIL, still.message
+    DeltaTable(str(path)).restore(0)
+    load.append(batch(DAYS[2], 9000))
+    undone, _ = judge(bench, path, still.memory)
+    assert undone.outcome is Outcome.PASS, undone.message
+
+
+@pytest.mark.parametrize("writer", WRITERS)
 def test_the_same_run_twice_is_compared_whatever_its_size(bench: Bench, writer: type[DeltaRs]) -> None:
     path = bench.directory / "loads"
     load = writer(bench, path)
@@ -143,6 +161,21 @@ def test_without_a_key_all_plain_columns_are_compared_with_their_nulls(bench: Be
     load.append(rows)
     load.append(rows)
     assert judge(bench, path, key=(), engine=engine)[0].value == 1.0
+
+
+@pytest.mark.spark
+def test_mapped_columns_are_called_as_they_are_and_what_is_gone_is_said_to_be(bench: Bench) -> None:
+    path, session = bench.directory / "loads", bench.spark.session()
+    session.sql(f"CREATE TABLE delta.`{path}` (id bigint, key string, `day x` string) USING delta PARTITIONED BY (`day x`) TBLPROPERTIES ('delta.columnMapping.mode' = 'name')")
+    for _ in range(2):
+        session.createDataFrame(batch(DAYS[0]), "id bigint, key string, `day x` string").write.format("delta").mode("append").save(str(path))
+    verdict, _ = judge(bench, path, engine=None)
+    assert verdict.outcome is Outcome.FAIL and f"day x={DAYS[0]}" in verdict.message, verdict.message
+    session.sql(f"DELETE FROM delta.`{path}` WHERE id < 50")
+    session.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
+    session.sql(f"VACUUM delta.`{path}` RETAIN 0 HOURS")
+    gone, _ = judge(bench, path, engine=Engine.NATIVE)
+    assert gone.outcome is not Outcome.PASS and "there is no table" not in gone.message, gone.message
 
 
 def test_partitions_of_two_levels_with_odd_values_are_told_as_they_are(bench: Bench) -> None:

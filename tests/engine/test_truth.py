@@ -139,6 +139,16 @@ def test_text_in_the_data_neither_ends_the_session_nor_reaches_a_message(bench: 
     assert bench.spark.session() is session
 
 
+@pytest.mark.spark
+@pytest.mark.parametrize("sql", ["cast(s as int) > 0", "to_number(s, '999') > 0", "to_date(s) > '2020-01-01'", "from_json(s, 'a int', map('mode', 'FAILFAST')) is not null", "regexp_replace('x', s, 'y') = 'x'"])
+def test_no_error_quotes_the_data_even_if_it_holds_quotes(bench: Bench, sql: str) -> None:
+    table = bench.delta({"s": "string"}, [("it's-geheim canary (Connection refused",)])
+    session = bench.spark.session()
+    verdict = _one(bench, table, {"expression": {"name": "x", "sql": sql}}, Engine.SPARK)
+    assert "geheim" not in verdict.message and "canary" not in verdict.message, verdict.message
+    assert verdict.reason is not Reason.ENGINE_LOST and bench.spark.session() is session
+
+
 @pytest.mark.parametrize("engine", BOTH)
 def test_quoted_dots_are_part_of_a_name_and_others_lead_into_a_struct(bench: Bench, engine: Engine) -> None:
     rows = pa.table({"a.b": pa.array([2, 2]), "a": pa.array([{"b": 1}, {"b": 5}]), "st": pa.array([{"b.c": 7}, {"b.c": None}])})
