@@ -112,6 +112,9 @@ class DuplicateLoad(ConfiguredCheck):
 
     # --- judging ----------------------------------------------------------------------------------------------------
     def verdict(self, seen: Mapping[str, Value], past: History, now: datetime) -> Verdict:
+        names = {column.name.lower() for column in _columns(seen)}
+        if gone := [name for name in self.key if name.lower() not in names and "." not in name]:
+            return Verdict(Outcome.ERROR, f"the table has no column {', '.join(gone)}", Reason.COLUMN_NOT_FOUND)
         known = dict((past.memory or {}).get("judged", {}))
         fresh = {name: [value.keys, value.known] for name, value in seen.items() if isinstance(value, Overlap)}
         suspects = self._suspects(seen, now)

@@ -137,6 +137,11 @@ class RowCountAnomaly(ConfiguredCheck):
         counts = arrivals.saw_total(integer(seen["total"]), now, self.grain, self.zone) if "total" in seen else self._counts(seen)
         if counts is None:
             return Verdict(Outcome.ERROR, f"{self.column} has no dates or times: no value of it can be read as one", Reason.TYPE)
+        if unknown := self._uncounted(seen):
+            counts = {start: rows for start, rows in counts.items() if start > self._bucket_of(unknown)}
+            if memory or not counts:
+                text = f"the log does not say how many rows version {unknown.version} ({unknown.operation}) brought; give a column of time or day"
+                return Verdict(Outcome.ERROR, text, Reason.UNSUPPORTED)
         if not memory and self.column and isinstance(commits := seen.get("commits"), tuple):
             arrivals.learn_from_commits([one for one in commits if isinstance(one, CommitInfo)], self.column, self.grain, self.zone)
         arrivals.saw(counts, now, self.grain, self.zone)
@@ -200,6 +205,8 @@ class RowCountAnomaly(ConfiguredCheck):
     def replay(self, seen: Mapping[str, Value], now: datetime) -> list[Judged]:
         """The verdict on every closed bucket of a first look, each by what came before it."""
         counts = {} if "total" in seen else self._counts(seen) or {}
+        if unknown := self._uncounted(seen):
+            counts = {start: rows for start, rows in counts.items() if start > self._bucket_of(unknown)}
         lateness = self.lateness if self.lateness is not None else self._default_lateness(seen)
         end = closed_before(now, self.grain, self.zone, lateness)
         series = Series(self._calendar(), self.sensitivity, self.zone)
@@ -212,6 +219,15 @@ class RowCountAnomaly(ConfiguredCheck):
             raise ValueError(f"{text!r} is no {self.grain}: write it as it is shown, such as {self.grain.text(datetime(2026, 1, 14, 7))}")  # noqa: DTZ001
         return self.grain.text(self.grain.start(moment))
 
+    def _bucket_of(self, one: CommitInfo) -> datetime:
+        return self.grain.start(one.at.astimezone(self.zone).replace(tzinfo=None))
+
+    def _uncounted(self, seen: Mapping[str, Value]) -> CommitInfo | None:
+        """The last commit whose rows would have to be counted and are not known, where commits are counted at all."""
+        commits = seen.get("commits") if "rows" not in seen else None
+        found = [one for one in commits if isinstance(one, CommitInfo)] if isinstance(commits, tuple) else []
+        return next((one for one in reversed(found) if one.data and (one.added is None or one.removed is None)), None)
+
     def _counts(self, seen: Mapping[str, Value]) -> dict[datetime, int] | None:
         rows = seen.get("rows")
         if isinstance(rows, Counts):
@@ -222,7 +238,7 @@ class RowCountAnomaly(ConfiguredCheck):
         net: dict[datetime, int] = {}
         for one in commits:
             if isinstance(one, CommitInfo) and one.data and one.added is not None:
-                start = self.grain.start(one.at.astimezone(self.zone).replace(tzinfo=None))
+                start = self._bucket_of(one)
                 net[start] = net.get(start, 0) + one.added - (one.removed or 0)
         return {start: max(0, rows) for start, rows in net.items()}
 

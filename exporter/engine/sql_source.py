@@ -245,7 +245,7 @@ def _of_versions(versions: tuple[int, int], snapshot: Snapshot, error: EngineErr
     """What an error says that may come from an older version: no such column then, or files that are gone. Raises EngineError."""
     if error.failure.reason is Reason.COLUMN_NOT_FOUND:
         return Overlap(0, 0)  # a column that came with the load has no earlier keys
-    if error.failure.reason in (Reason.TABLE_NOT_FOUND, Reason.CORRUPT):
+    if error.failure.reason in (Reason.TABLE_NOT_FOUND, Reason.CORRUPT, Reason.HISTORY):
         text = f"versions {versions[0]} and {versions[1]} of {snapshot.spec.name} can no longer be read (vacuumed?), so the load cannot be compared"
         raise EngineError(Reason.HISTORY, f"{text}; keep deleted files at least for the lookback")
     raise error

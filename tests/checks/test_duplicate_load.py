@@ -12,7 +12,7 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from exporter.catalog.labels import Engine, Outcome, TableFormat
-from exporter.model import History, TableSpec, Verdict
+from exporter.model import History, Reason, TableSpec, Verdict
 from tests.conftest import Bench
 
 DAYS = ("2026-11-20", "2026-11-21", "2026-11-22")
@@ -141,6 +141,12 @@ def test_the_same_run_twice_is_compared_whatever_its_size(bench: Bench, writer: 
     load.append(batch(DAYS[0], rows=60), tag="run-7")
     verdict, _ = judge(bench, path)
     assert verdict.outcome is Outcome.FAIL and "same run or batch" in verdict.message, verdict.message
+
+
+def test_a_key_that_does_not_exist_is_an_error_before_anything_looks_alike(bench: Bench) -> None:
+    path = bench.directory / "loads"
+    DeltaRs(bench, path).append(batch(DAYS[0]))
+    assert judge(bench, path, key=("nope",))[0].reason is Reason.COLUMN_NOT_FOUND
 
 
 def test_all_micro_batches_retried_as_one_are_found(bench: Bench) -> None:

@@ -158,6 +158,15 @@ def test_deletes_in_the_log_never_make_a_negative_day() -> None:
     assert result.memory is not None and result.memory["series"]["rows"] == [10, 10, 10, 10, 0, 10, 10, 10, 10]
 
 
+def test_a_commit_whose_rows_are_unknown_is_no_day_without_rows() -> None:
+    log = [CommitInfo(i, NOW - (9 - i) * DAY, "WRITE", "Append", added=10, removed=0) for i in range(9)]
+    merged = CommitInfo(9, NOW - DAY, "MERGE")
+    late = judge("row_count_anomaly", {}, {"commits": (*log, merged)})
+    assert (late.outcome, late.reason) == (Outcome.ERROR, Reason.UNSUPPORTED) and "version 9 (MERGE)" in late.message
+    early = judge("row_count_anomaly", {}, {"commits": (CommitInfo(0, NOW - 9 * DAY, "MERGE"), *log[1:])})
+    assert early.memory is not None and early.memory["series"]["rows"] == [10] * 8
+
+
 def test_parquet_partitions_are_counted_too(bench: Bench) -> None:
     path = bench.directory / "lake"
     for back, count in usual(30).items():
