@@ -134,13 +134,17 @@ class DuplicateLoad(ConfiguredCheck):
                 return Verdict(Outcome.SKIPPED, f"no load in the last {format_duration(self.lookback)}", Reason.EMPTY)
             text = f"none of {loads} loads of the last {format_duration(self.lookback)} repeats an earlier one{looked}"
             return Verdict(Outcome.PASS, text, None, max(shares.values(), default=0), "ratio", threshold, bounds, memory=memory)
-        rows = sum(_rows(one.later, one.partition) or 0 for one in repeated)
+        counts = [_rows(one.later, one.partition) for one in repeated]
+        rows = None if None in counts else sum(count or 0 for count in counts)
         by_version: dict[int, list[_Suspect]] = {}
         for one in repeated:
             by_version.setdefault(one.later.version, []).append(one)
         told = "; ".join(self._text(load, judged) for load in list(by_version.values())[:_MOST_SHOWN])
         more = f"; and {len(by_version) - _MOST_SHOWN} loads more" if len(by_version) > _MOST_SHOWN else ""
         undo = f"what would undo it: RESTORE TABLE … TO VERSION AS OF {min(by_version) - 1}"
+        newest = max(one.version for one in _commits(seen))
+        if newest > min(by_version):
+            undo += f", which also takes back what came after it up to version {newest}"
         return Verdict(Outcome.FAIL, f"{told}{more}; {undo}", None, max(shares.values()), "ratio", threshold, bounds, failed_rows=rows, memory=memory)
 
     def _text(self, load: Sequence[_Suspect], judged: Mapping[str, Sequence[int]]) -> str:
@@ -229,7 +233,7 @@ def _where(partition: str, key: Sequence[str]) -> Expression | None:
     for part in partition.split("/") if partition else ():
         name, _, value = part.partition("=")
         value = unquote(value)
-        conditions.append(Expression(f"{col(name)} IS NULL" if value in ("", "None") else f"{col(name)} = {literal(name, value)}"))
+        conditions.append(Expression(f"{col(name)} IS NULL" if not value else f"{col(name)} = {literal(name, value)}"))
     return all_of(*conditions)
 
 

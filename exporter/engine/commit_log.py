@@ -134,7 +134,7 @@ def commit(version: int, actions: Sequence[Json], rows: Mapping[str, int], names
 def _partition(entry: Json, names: Mapping[str, str]) -> str:
     """`column=value/…` of a file, "" where there are no partitions."""
     values = {names.get(name, name): text for name, text in (entry.get("partitionValues") or {}).items()}
-    return "/".join(f"{name}={quote(str(text), safe=' :')}" for name, text in sorted(values.items()))
+    return "/".join(f"{name}={quote('' if text is None else str(text), safe=' :')}" for name, text in sorted(values.items()))
 
 
 def _ranges(adds: Sequence[Json], names: Mapping[str, str]) -> dict[str, tuple[float, float] | tuple[str, str]]:

@@ -84,8 +84,8 @@ def literal_for(type_: str, text: str, column: str) -> Typed:
                 moment = datetime.fromisoformat(text)
                 if base == "timestamp":
                     moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-                    return Typed(base, moment.strftime("%Y-%m-%d %H:%M:%S.%f+00:00"))
-                return Typed(base, moment.replace(tzinfo=None).strftime("%Y-%m-%d %H:%M:%S.%f"))
+                    return Typed(base, moment.isoformat(" ", "microseconds"))
+                return Typed(base, moment.replace(tzinfo=None).isoformat(" ", "microseconds"))
     except (InvalidOperation, ValueError):
         pass
     raise EngineError(Reason.TYPE, f"column {column} is {type_}, and {text!r} is no value of that type; change the value or the check")
@@ -96,9 +96,9 @@ def instant_for(type_: str, zone: str, iso: str, column: str) -> Typed:
     moment = datetime.fromisoformat(iso)
     match kind(type_):
         case "timestamp":
-            return Typed("timestamp", moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f+00:00"))
+            return Typed("timestamp", moment.astimezone(UTC).isoformat(" ", "microseconds"))
         case "timestamp_ntz":
-            return Typed("timestamp_ntz", moment.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S.%f"))
+            return Typed("timestamp_ntz", moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None).isoformat(" ", "microseconds"))
         case "date":
             return Typed("date", moment.astimezone(ZoneInfo(zone)).date().isoformat())
     raise EngineError(Reason.TYPE, f"column {column} is {type_}, not a date or timestamp")

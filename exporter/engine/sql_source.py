@@ -270,9 +270,11 @@ def _utc(value: datetime) -> datetime:
 
 
 def _described(row: Mapping[str, Any]) -> CommitInfo:
-    """A row of DESCRIBE HISTORY; only a plain write says exactly how many rows it added."""
-    operation, mode = str(row["operation"]), str((row["operationParameters"] or {}).get("mode", "")).capitalize()
-    written = (row["operationMetrics"] or {}).get("numOutputRows") if operation == "WRITE" and mode == "Append" else None
+    """A row of DESCRIBE HISTORY; only an append says exactly how many rows it added."""
+    parameters = row["operationParameters"] or {}
+    operation, mode = str(row["operation"]), str(parameters.get("mode", parameters.get("outputMode", ""))).capitalize()
+    plain = operation in ("WRITE", "STREAMING UPDATE") and mode == "Append"
+    written = (row["operationMetrics"] or {}).get("numOutputRows") if plain else None
     added, removed = (int(written), 0) if written is not None else (None, None)
     return CommitInfo(int(row["version"]), _utc(row["timestamp"]), operation, mode, operation not in IDLE_OPERATIONS, added, removed, {}, row["userMetadata"])
 

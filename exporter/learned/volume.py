@@ -29,6 +29,8 @@ _MAD = 1.4826
 WIDTH = {Sensitivity.LOW: 4.0, Sensitivity.MEDIUM: 3.0, Sensitivity.HIGH: 2.2}
 _LEAST_CHANGE = 0.22
 _LEAST_ROWS = 5.0
+_MOST_TIMES = math.log(100)
+"""However noisy a table is, a hundred times the expected rows are too many."""
 _FULL = 8.0
 """Expected rows from which a bucket without any is an anomaly however noisy the table is."""
 
@@ -218,11 +220,12 @@ class VolumeModel:
             last, q = self.holidays.get(name, (self.t, 0.0))
             if self.t - last > 60:
                 low, high = (max(low, -1.5 * q), high) if q < 0 else (low, max(high, 1.5 * q))
-        return low, high
+        return low, min(high, max(low, _MOST_TIMES))
 
     def _note(self, seen: Seen, rows: int, r: float, s: float, low: float, high: float, expected: float) -> str:
         """What kind of anomaly the count is, or nothing."""
-        if rows == 0 and expected >= _FULL and self._zeros_are_rare():
+        outage = bool(self.memory) and self.memory[-1].fate == LOW and self.memory[-1].g == 0
+        if rows == 0 and (expected >= _FULL or outage) and self._zeros_are_rare():
             return "no rows"
         change = abs(rows - expected)
         if self.t < self.pace.learning or change <= _LEAST_CHANGE * max(expected, 1.0) or change < _LEAST_ROWS:

@@ -98,6 +98,13 @@ main()
     assert "(2026-01-15 10:00 UTC)" in ended.stdout
 
 
+@pytest.mark.parametrize("engine", BOTH)
+@pytest.mark.parametrize("type_", ["timestamp", "timestamp_ntz", "date"])
+def test_years_before_1000_are_years(bench: Bench, engine: Engine, type_: str) -> None:
+    table = bench.delta({"ts": type_}, [("0400-01-01" if type_ == "date" else "0400-01-01T00:00:00",), ("2026-01-01" if type_ == "date" else "2026-01-01T00:00:00",)])
+    assert _one(bench, table, {"range": {"column": "ts", "min": "0500-01-01"}}, engine).failed_rows == 1
+
+
 @pytest.mark.parametrize("check", [{"max": "2250-01-01"}, {"min": "1000-01-01"}, {"max": "5000-01-01"}])
 @pytest.mark.parametrize("format_", [TableFormat.DELTA, TableFormat.PARQUET])
 @pytest.mark.spark

@@ -251,6 +251,15 @@ def test_on_young_tables_it_finds_more_than_half_of_what_was_planted() -> None:
     assert score.f1 >= 0.65 and score.per_hundred <= 2, (score.f1, score.per_hundred)
 
 
+def test_an_outage_of_a_thin_hourly_table_never_reads_as_expected() -> None:
+    rng = random.Random(5)
+    rows = [sum(rng.random() < 0.08 for _ in range(120)) + 3 for _ in range(24 * 50)]
+    judged = judge([*rows, *[0] * 40], Calendar(Grain.HOUR))
+    first = next(place for place in flagged(judged) if place >= len(rows))
+    assert first <= len(rows) + 2 and all(one.anomaly for one in judged[first:])
+    assert all(one.upper is None or one.upper <= 101 * ((one.expected or 0) + 1) for one in judged)
+
+
 def test_an_open_incident_closes_later_than_it_opened() -> None:
     rows = noise(70, sigma=0.12, seed=9)
     after, plain = (judge([*rows, before, 900])[-1].lower for before in (300, 1000))
