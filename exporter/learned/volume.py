@@ -220,7 +220,7 @@ class VolumeModel:
             last, q = self.holidays.get(name, (self.t, 0.0))
             if self.t - last > 60:
                 low, high = (max(low, -1.5 * q), high) if q < 0 else (low, max(high, 1.5 * q))
-        return low, min(high, max(low, _MOST_TIMES))
+        return low, min(high, _MOST_TIMES)
 
     def _note(self, seen: Seen, rows: int, r: float, s: float, low: float, high: float, expected: float) -> str:
         """What kind of anomaly the count is, or nothing."""
