@@ -114,6 +114,50 @@ class Quantile(StrEnum):
     P99 = "0.99"
 
 
+class SourceType(StrEnum):
+    """What tells of pipeline runs."""
+
+    AIRFLOW = "airflow"
+    DATABRICKS = "databricks"
+    SPARK = "spark"
+    OPENLINEAGE = "openlineage"
+    DBT = "dbt"
+    EVENTS = "events"
+
+
+class Window(StrEnum):
+    """Over how long something is counted, added up or averaged; `1d` is the present calendar day."""
+
+    TODAY = "1d"
+    DAY = "24h"
+    MONTH = "30d"
+
+
+class Resource(StrEnum):
+    """What a run uses up."""
+
+    CPU = "cpu"
+    MEMORY = "memory"
+
+
+class SlotState(StrEnum):
+    """What the slots of an Airflow pool do; waiting tasks are `scheduled` as well as `queued`."""
+
+    OPEN = "open"
+    RUNNING = "running"
+    QUEUED = "queued"
+    SCHEDULED = "scheduled"
+    DEFERRED = "deferred"
+
+
+class Receipt(StrEnum):
+    """What became of an event that was sent to the exporter."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    REFUSED = "refused"
+
+
 class ReloadTrigger(StrEnum):
     """What asked for a new configuration."""
 
@@ -151,3 +195,17 @@ CHANGE = Label("change", Change)
 STATE = Label("state", Learning)
 QUANTILE = Label("quantile", Quantile)
 TRIGGER = Label("trigger", ReloadTrigger)
+PIPELINE = Label("pipeline")
+SOURCE = Label("source", SourceType)
+WINDOW = Label("window", Window)
+RESOURCE = Label("resource", Resource)
+RUN_ID = Label("run_id")
+ERROR_CLASS = Label("error_class")
+COLLECTOR = Label("collector", SourceType)
+INSTANCE_NAME = Label("instance_name")
+POOL = Label("pool")
+SLOT_STATE = Label("state", SlotState)
+COMPONENT = Label("component")
+RECEIPT = Label("receipt", Receipt)
+UPSTREAM = Label("upstream")
+DOWNSTREAM = Label("downstream")

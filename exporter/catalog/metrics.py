@@ -184,6 +184,98 @@ OVERALL_COVERAGE = _gauge(
     "dq_overall_score_coverage_ratio", "Share of all checks of the table whose verdict is known and current.", _TABLE
 )
 
+# --- pipelines ------------------------------------------------------------------------------------------------
+_PIPELINE = (lb.PIPELINE, lb.SOURCE)
+
+
+def _pipeline(name: str, text: str, labels: tuple[Label, ...] = (), unit: str = "", per: int = 1) -> Metric:
+    return Metric(name, Kind.GAUGE, text, (*_PIPELINE, *labels), unit, per_subject=per)
+
+
+PIPELINE_INFO = Metric(
+    "pipeline_info", Kind.INFO, "What the pipeline is; joins to every other series on pipeline.", (*_PIPELINE, lb.TEAM, lb.SEVERITY), per_subject=1
+)
+PIPELINE_STATUS = _pipeline("pipeline_status", "State of the newest run: 0 failed, 1 queued or running, 2 success. Absent until a run was seen.")
+PIPELINE_RUNS = _counter("pipeline_runs_total", "Runs that succeeded or failed since the pipeline was first watched.", _PIPELINE, per=1)
+PIPELINE_RUNS_SUCCEEDED = _counter("pipeline_runs_succeeded_total", "Runs that succeeded.", _PIPELINE, per=1)
+PIPELINE_RUNS_FAILED = _counter("pipeline_runs_failed_total", "Runs that failed.", _PIPELINE, per=1)
+PIPELINE_RUNS_RETRIED = _counter("pipeline_runs_retried_total", "Runs that succeeded after at least one retry.", _PIPELINE, per=1)
+PIPELINE_RECENT_RUNS = _pipeline("pipeline_recent_runs", "Runs that ended in the window in success or failure.", (lb.WINDOW,))
+PIPELINE_RECENT_SUCCESSES = _pipeline("pipeline_recent_successes", "Runs that ended in the window in success.", (lb.WINDOW,))
+PIPELINE_RECENT_RETRIED = _pipeline(
+    "pipeline_recent_retried_successes", "Runs that ended in the window in success after at least one retry.", (lb.WINDOW,)
+)
+PIPELINE_RUN_DURATION = Metric(
+    "pipeline_run_duration_seconds",
+    Kind.HISTOGRAM,
+    "Time from start to end of runs that succeeded or failed.",
+    _PIPELINE,
+    "seconds",
+    buckets=(10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 43200.0),
+    per_subject=1,
+)
+PIPELINE_LAST_RUN_DURATION = _pipeline(
+    "pipeline_last_run_duration_seconds", "Time from start to end of the run that ended last.", unit="seconds"
+)
+PIPELINE_DURATION_MEDIAN = _pipeline(
+    "pipeline_run_duration_median_seconds",
+    "Median duration of the last 30 successful runs within the window; absent below 5.",
+    (lb.WINDOW,),
+    "seconds",
+)
+PIPELINE_RUNNING_START = _pipeline(
+    "pipeline_running_run_start_timestamp_seconds", "Start of the oldest run that is running; absent when none is.", unit="seconds"
+)
+PIPELINE_LAST_RUN = _pipeline("pipeline_last_run_timestamp_seconds", "End of the run that ended last.", unit="seconds")
+PIPELINE_LAST_SUCCESS = _pipeline("pipeline_last_success_timestamp_seconds", "End of the last successful run.", unit="seconds")
+PIPELINE_LAST_FAILURE = _pipeline("pipeline_last_failure_timestamp_seconds", "End of the last failed run.", unit="seconds")
+PIPELINE_LAST_FAILED_RUN = Metric(
+    "pipeline_last_failed_run_info",
+    Kind.INFO,
+    "The last failed run; exactly one series per pipeline that ever failed. The message is at /api/v1/context.",
+    (*_PIPELINE, lb.RUN_ID, lb.ERROR_CLASS),
+    per_subject=1,
+)
+PIPELINE_QUEUED_RUNS = _pipeline("pipeline_queued_runs", "Runs that wait to be started; those of a paused pipeline do not count.")
+PIPELINE_QUEUE_DELAY = _pipeline("pipeline_queue_delay_seconds", "Time that the newest started run waited in the queue.", unit="seconds")
+PIPELINE_RESOURCE_USAGE = _pipeline(
+    "pipeline_resource_usage_ratio", "Peak memory or mean CPU of the newest run, as a share of what it was given.", (lb.RESOURCE,), per=2
+)
+_BY_PIPELINE = (lb.PIPELINE,)
+SLA_DEADLINE = _gauge(
+    "pipeline_sla_deadline_timestamp_seconds", "Deadline that is next, or that passed unmet.", _BY_PIPELINE, "seconds"
+)
+SLA_BREACHED = _gauge("pipeline_sla_breached", "1 while the last deadline passed and no run that counts for it has succeeded, else 0.", _BY_PIPELINE)
+SLA_AT_RISK = _gauge(
+    "pipeline_sla_at_risk",
+    "1 when the next deadline will be missed if the run takes as long as usual, else 0; absent while the median is unknown.",
+    _BY_PIPELINE,
+)
+SLA_BREACHES = _counter("pipeline_sla_breaches_total", "Deadlines that passed unmet, counted at the deadline.", _BY_PIPELINE)
+PIPELINE_COST = _gauge("pipeline_estimated_cost_usd", "Estimated cost of the runs in the window.", (lb.PIPELINE, lb.WINDOW), per=2)
+PIPELINE_BUDGET = _gauge("pipeline_cost_budget_usd", "What the runs in the window may cost.", (lb.PIPELINE, lb.WINDOW), per=1)
+POOL_SLOTS = _gauge(
+    "pipeline_pool_slots", "Slots of an Airflow pool, and tasks that wait for one, by state.", (lb.INSTANCE_NAME, lb.POOL, lb.SLOT_STATE), per=250
+)
+SCHEDULER_UP = _gauge(
+    "pipeline_scheduler_up", "1 if a component of the scheduler says that it is healthy, else 0.", (lb.INSTANCE_NAME, lb.COMPONENT), per=10
+)
+IMPORT_ERRORS = _gauge("pipeline_import_errors", "Files of pipelines that cannot be read by their scheduler.", (lb.INSTANCE_NAME,))
+LINEAGE_EDGE = Metric(
+    "dq_lineage_edge_info",
+    Kind.INFO,
+    "One step of the lineage between tables, pipelines and assets that are configured.",
+    (lb.UPSTREAM, lb.DOWNSTREAM),
+    per_subject=5000,
+)
+PROBABLE_CAUSE = Metric(
+    "dq_probable_cause_info",
+    Kind.INFO,
+    "The highest failed or late pipeline above a table; absent when none is.",
+    (lb.TABLE, lb.PIPELINE),
+    per_subject=1,
+)
+
 # --- the product itself ---------------------------------------------------------------------------------------
 BUILD_INFO = Metric("dq_exporter_build_info", Kind.INFO, "Version of dq-exporter.", (lb.VERSION,))
 CONFIG_RELOAD_SUCCESSFUL = _gauge(
@@ -212,6 +304,21 @@ EVALUATION_ERRORS = _counter(
 )
 EVALUATION_TIMEOUTS = _counter("dq_exporter_evaluation_timeouts_total", "Evaluations cancelled at their timeout.")
 STORE_ERRORS = _counter("dq_exporter_store_errors_total", "Results that could not be stored; they are not published.")
+_INSTANCE = (lb.COLLECTOR, lb.INSTANCE_NAME)
+COLLECTOR_UP = _gauge("dq_exporter_collector_up", "1 if the last attempt to ask the source succeeded, else 0.", _INSTANCE, per=1)
+COLLECTOR_DURATION = _gauge("dq_exporter_collector_duration_seconds", "How long the last attempt took.", _INSTANCE, "seconds", per=1)
+COLLECTOR_LAST_SUCCESS = _gauge(
+    "dq_exporter_collector_last_success_timestamp_seconds", "When the source last answered in full.", _INSTANCE, "seconds", per=1
+)
+COLLECTOR_ERRORS = _counter("dq_exporter_collector_errors_total", "Attempts that failed.", _INSTANCE, per=1)
+COLLECTOR_RETRIES = _counter("dq_exporter_retries_total", "Requests to the source that were sent again.", _INSTANCE, per=1)
+BREAKER_STATE = _gauge("dq_exporter_circuit_breaker_state", "0 closed, 1 half open, 2 open: the source is left alone.", _INSTANCE, per=1)
+EVENTS_RECEIVED = _counter("dq_exporter_events_received_total", "Events that were sent to the exporter.", (lb.COLLECTOR, lb.RECEIPT))
+EVENTS_PENDING = _gauge("dq_exporter_events_pending", "Events that are stored and not yet worked on.")
+EVENTS_OLDEST_PENDING = _gauge(
+    "dq_exporter_events_oldest_pending_seconds", "How long the oldest of them has waited; 0 when none does.", unit="seconds"
+)
+DEAD_LETTERS = _gauge("dq_exporter_dead_letters", "Payloads that could not be understood; see `dq-exporter dlq list`.", (lb.COLLECTOR,))
 SERIES = _gauge("dq_exporter_series", "Series in the last assembled page, without those of the process itself.")
 SERIES_BOUND = _gauge("dq_exporter_series_bound", "The most series that the configuration in use can make.")
 
