@@ -16,6 +16,7 @@ import structlog
 from exporter import __version__
 from exporter.catalog import metrics as m
 from exporter.catalog.labels import Engine, ReloadTrigger
+from exporter.collect import Collectors, last_success
 from exporter.config import Config, ConfigError, load
 from exporter.engine.evaluate import Evaluator
 from exporter.engine.native import NativeWorkers
@@ -25,7 +26,7 @@ from exporter.publish.prometheus import Publisher
 from exporter.publish.series import series_bound
 from exporter.runner import Runner
 from exporter.schedule import TableScheduler
-from exporter.store import Store, StoreError
+from exporter.store import Ledger, Store, StoreError
 from exporter.web import Server, WebSettings, create_app, serve
 
 log = structlog.get_logger("dq_exporter")
@@ -64,6 +65,7 @@ class Parts:
         publisher = Publisher(persist=store.add if store else None)
         if store is not None:
             publisher.restore(store.restore(config.tables), store.load_counters())
+            evaluator.last_success = last_success(config.watching, Ledger(store), utc_now)
         else:
             publisher.reconfigure(config.tables)
         return cls(config, evaluator, workers, spark, store, publisher, Runner(evaluator, publisher, store, utc_now))
@@ -86,11 +88,12 @@ def spark_conf(config: Config) -> dict[str, str]:
 
 def check_cardinality(config: Config) -> int:
     """The most series the configuration can make. Raises TooManySeries beyond `web.max_series`."""
-    total = series_bound(config.tables)
+    pipelines = sum(spec.limit if spec.match is not None else 1 for spec in config.watching.pipelines)
+    total = series_bound(config.tables, pipelines, len(config.watching.sources))
     if total > config.web.max_series:
         checks = sum(len(table.checks) for table in config.tables)
         raise TooManySeries(
-            f"{len(config.tables):,} tables with {checks:,} checks can make up to {total:,} series, more than web.max_series "
+            f"{len(config.tables):,} tables with {checks:,} checks and {pipelines:,} pipelines can make up to {total:,} series, more than web.max_series "
             f"({config.web.max_series:,}); raise it if Prometheus can take that many, or split the tables over several exporters"
         )
     return total
@@ -109,7 +112,10 @@ class Reloaded:
 
 
 class Exporter:
-    """The long-running process: scheduler, publisher and web server around one configuration file."""
+    """The long-running process: scheduler, collectors, publisher and web server around one configuration file.
+
+    Raises StoreError when the store cannot be read.
+    """
 
     def __init__(self, path: Path, parts: Parts, web: WebSettings, on_evaluated: Callable[[Evaluation], None] = lambda evaluation: None) -> None:
         self.path, self.parts, self.on_evaluated = path, parts, on_evaluated
@@ -125,10 +131,12 @@ class Exporter:
             parts.config.scheduler.workers,
             parts.config.scheduler.jitter,
         )
+        assert parts.store is not None
+        self.collectors = Collectors(parts.config.watching, parts.config.tables, Ledger(parts.store), publisher, utc_now)
         publisher.live = self._live
         publisher.set(m.BUILD_INFO, 1, (__version__,))
         self._loaded(parts.config)
-        app = create_app(publisher, parts.store, on_reload=lambda: self.reload(ReloadTrigger.HTTP), ready=lambda: self._ready, web=web, clock=utc_now)
+        app = create_app(publisher, parts.store, on_reload=lambda: self.reload(ReloadTrigger.HTTP), ready=lambda: self._ready, web=web, clock=utc_now, collectors=self.collectors)
         self.server: Server = serve(app, web.listen_address, web.config)
 
     def _run(self, table, checks, cancel) -> None:  # type: ignore[no-untyped-def]
@@ -141,6 +149,7 @@ class Exporter:
             (m.SCHEDULER_RUNNING, ()): scheduler.running,
             (m.SCHEDULER_QUEUE, ()): scheduler.queued,
             (m.SCHEDULER_LAG, ()): scheduler.lag.total_seconds(),
+            **self.collectors.live(),
         }
 
     def _loaded(self, config: Config) -> None:
@@ -168,6 +177,8 @@ class Exporter:
             self.parts.config = config
             self.parts.evaluator.tables = {table.name: table for table in config.tables}
             publisher.reconfigure(config.tables)
+            self.collectors.update(config.watching, config.tables)
+            self.parts.evaluator.last_success = last_success(config.watching, self.collectors.ledger, utc_now)
             self.scheduler.update(config.tables, self._last_runs())
             self._loaded(config)
             log.info("configuration reloaded", tables=len(config.tables))
@@ -181,6 +192,7 @@ class Exporter:
     def start(self) -> None:
         """Serves, then schedules; returns at once. Raises OSError when the address is taken."""
         self.server.start()
+        self.collectors.start()
         self.scheduler.start(self.parts.config.tables, self._last_runs())
         self._ready = True
         log.info("serving", url=self.server.url, tables=self.scheduler.tables)
@@ -204,6 +216,7 @@ class Exporter:
                 waited = 0
                 try:
                     self.parts.store.prune(utc_now() - self.parts.config.store.retention)
+                    self.collectors.prune(utc_now() - self.parts.config.store.retention)
                 except StoreError as error:
                     self.parts.publisher.count(m.STORE_ERRORS)
                     log.error("history not pruned", error=str(error))
@@ -214,4 +227,5 @@ class Exporter:
         log.info("stopping", running=self.scheduler.running)
         self.scheduler.stop(_DRAIN)
         self.server.stop()
+        self.collectors.stop()
         self.parts.close()

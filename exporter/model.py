@@ -76,6 +76,7 @@ class Measure(StrEnum):
     QUANTILES = "quantiles"
     OVERLAP = "overlap"
     QUERY = "query"
+    RUN = "run"
 
     @property
     def is_aggregate(self) -> bool:
@@ -201,7 +202,8 @@ class Measurement:
     column, times in slots of `slot` seconds; with a second column also by its values `among` the given ones, joined to the
     first with `SEPARATOR`. COMMITS lists those from `since` on. VALUES counts the `limit` most
     frequent values. QUANTILES takes `quantiles` of a number, or of the seconds from the first of two times to the
-    second. OVERLAP compares the keys of the `versions` before and after a load.
+    second. OVERLAP compares the keys of the `versions` before and after a load. RUN is
+    the end of the last successful run that wrote the table.
     """
 
     kind: Measure
@@ -316,6 +318,8 @@ class TableSpec:
     runbook: str = ""
     engine: Engine | None = None
     weights: Mapping[Dimension, float] = field(default_factory=dict)
+    datasets: tuple[str, ...] = ()
+    """Names under which sources of lineage know it."""
     checks: tuple[CheckSpec, ...] = ()
 
     @property

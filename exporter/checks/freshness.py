@@ -16,6 +16,7 @@ from exporter.timetable import read_time
 from exporter.units import Duration, Zone, format_duration
 
 Source = Literal["column", "commit", "partition", "run"]
+_WHERE = {"commit": "the table's log", "run": "the runs of the pipelines that write the table"}
 
 
 def past_and_future(column: str, zone: str, moment: datetime) -> tuple[Expression, Expression]:
@@ -25,7 +26,7 @@ def past_and_future(column: str, zone: str, moment: datetime) -> tuple[Expressio
 
 
 class FreshnessSource(ConfiguredCheck):
-    """Where the time of the newest data comes from: a column, the last commit that changed data, or a partition column.
+    """Where the time of the newest data comes from: a column, the last commit that changed data, a partition column, or the last successful run.
 
     A date or timestamp without a zone is read in `timezone`, by default the table's. Rows further in the future
     than `clock_tolerance` are counted and left out, so that one of them cannot hide that the table is stale.
@@ -41,10 +42,8 @@ class FreshnessSource(ConfiguredCheck):
 
     @model_validator(mode="after")
     def _column_for_source(self) -> Self:
-        if self.source == "run":
-            raise ValueError("source: run needs pipelines, which this version does not have yet; use commit")
-        if self.source == "commit" and self.column:
-            raise ValueError("source: commit looks at the table's log, so it takes no column")
+        if self.source in ("commit", "run") and self.column:
+            raise ValueError(f"source: {self.source} looks at {_WHERE[self.source]}, so it takes no column")
         if self.source == "partition" and not self.column:
             raise ValueError("source: partition needs the partition column")
         return self
@@ -56,6 +55,8 @@ class FreshnessSource(ConfiguredCheck):
     def measurements(self, table: TableSpec, past: History, now: datetime) -> Mapping[str, Measurement]:
         if self.source == "partition":
             return {**self.when_empty(), "partitions": Measurement(Measure.BUCKETS, self.columns, self.filter, slot=60)}
+        if self.source == "run":
+            return {**self.when_empty(), "latest": Measurement(Measure.RUN)}
         column = self.column or (table.time_column if self.source in (None, "column") else None)
         if column is None:
             return {**self.when_empty(), "latest": Measurement(Measure.COMMIT)}

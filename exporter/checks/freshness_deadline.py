@@ -16,7 +16,8 @@ from exporter.timetable import check_country, check_days, is_holiday, parse_days
 from exporter.units import Duration, format_duration
 
 
-def _time_of_day(value: object) -> time:
+def time_of_day(value: object) -> time:
+    """A time of day from text, or from the number that YAML makes of 07:00 without quotes. Raises ValueError."""
     if isinstance(value, time):
         return value
     if isinstance(value, int) and 0 <= value < 1440:  # YAML 1.1 reads 07:00 without quotes as 420 minutes
@@ -42,7 +43,7 @@ class FreshnessDeadline(FreshnessSource):
         {"column": "ts", "by": "07:00", "days": "mon-fri"}, {"ts": "timestamp"}, (("2026-01-13T23:00:00Z",),), Outcome.FAIL, 5 * 3600
     )
 
-    by: Annotated[time, BeforeValidator(_time_of_day), WithJsonSchema({"type": "string", "examples": ["07:00"]})]
+    by: Annotated[time, BeforeValidator(time_of_day), WithJsonSchema({"type": "string", "examples": ["07:00"]})]
     days: Annotated[str, AfterValidator(check_days)] = "daily"
     holidays: Annotated[str, AfterValidator(check_country)] | None = None
     lag: Duration | None = None

@@ -2,6 +2,7 @@
 
 from exporter.config.json_schema import json_schema
 from exporter.config.loader import load
+from exporter.config.pipelines import Watching
 from exporter.config.problems import ConfigError, Problem
 from exporter.config.settings import (
     Config,
@@ -15,5 +16,5 @@ from exporter.config.settings import (
 
 __all__ = [
     "Config", "ConfigError", "EngineSettings", "LogSettings", "Problem", "SchedulerSettings", "SparkSettings",
-    "StoreSettings", "WebSettings", "json_schema", "load",
+    "StoreSettings", "Watching", "WebSettings", "json_schema", "load",
 ]  # fmt: skip

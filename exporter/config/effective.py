@@ -17,7 +17,8 @@ from exporter.config.secret_values import MASK, looks_secret, mask_urls
 from exporter.config.settings import Config
 from exporter.expression import Expression, Query
 from exporter.model import CheckSpec, TableSpec
-from exporter.timetable import Schedule
+from exporter.pipelines.spec import PipelineSpec
+from exporter.timetable import WEEKDAYS, Schedule
 from exporter.units import Limit
 
 
@@ -42,7 +43,24 @@ def effective(config: Config) -> dict[str, Any]:
         "score": {"weights": {dimension.value: weight for dimension, weight in config.weights.items()}},
         "log": {"format": config.log.format, "level": config.log.level},
         "tables": [_table(table, secrets) for table in config.tables],
+        "sources": {source.name: plain(source.model) | dict.fromkeys(source.secrets, MASK) for source in config.watching.sources},
+        "pipelines": [_pipeline(pipeline) for pipeline in config.watching.pipelines],
+        "assets": [_present(name=asset.name, kind=asset.kind, owner=asset.owner, reads=list(asset.reads)) for asset in config.watching.assets],
     }
+
+
+def _pipeline(pipeline: PipelineSpec) -> dict[str, Any]:
+    sla, cost = pipeline.sla, pipeline.cost
+    return _present(
+        name=pipeline.name, source=pipeline.source, id=pipeline.job or None, match=pipeline.match, limit=pipeline.limit if pipeline.match else None,
+        owner=pipeline.owner, team=pipeline.team, severity=pipeline.severity.value, runbook=pipeline.runbook,
+        suggested_action=pipeline.suggested_action or None, reads=list(pipeline.reads), writes=list(pipeline.writes), ci=pipeline.ci or None,
+        sla=sla and _present(
+            by=plain(sla.by), days=",".join(WEEKDAYS[day] for day in sorted(sla.days)), timezone=sla.timezone.key, holidays=sla.holidays,
+            exclude=sorted(sla.exclude) or None, window=_duration(sla.window),
+        ),
+        cost=cost and _present(usd_per_hour=cost.usd_per_hour, budget_usd_per_day=cost.budget_usd_per_day, timezone=cost.timezone.key),
+    )  # fmt: skip
 
 
 def _spark(config: Config) -> dict[str, Any]:
@@ -57,7 +75,7 @@ def _table(table: TableSpec, secrets: Collection[str]) -> dict[str, Any]:
     return _present(
         name=table.name, path=table.path, table=table.identifier, jdbc=_masked(table.jdbc, secrets) or None,
         format=table.format.value, storage=_masked(table.storage, secrets) or None, owner=table.owner, team=table.team,
-        severity=table.severity.value, runbook=table.runbook, time_column=table.time_column, timezone=table.timezone.key,
+        severity=table.severity.value, runbook=table.runbook, datasets=list(table.datasets) or None, time_column=table.time_column, timezone=table.timezone.key,
         filter=table.filter.sql if table.filter else None, engine=_engine(table.engine),
         checks=[{spec.check.type: _check(spec)} for spec in table.checks],
     )  # fmt: skip

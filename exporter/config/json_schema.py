@@ -9,15 +9,19 @@ from pydantic.json_schema import models_json_schema
 
 from exporter.checks import REGISTRY, ConfiguredCheck
 from exporter.checks.base import Strict
+from exporter.config.pipelines import AssetModel, PipelineModel
 from exporter.config.sections import SECTIONS
 from exporter.config.tables import TableModel
+from exporter.pipelines import SOURCES
 
 Schema = dict[str, Any]
 
 
 def json_schema() -> Schema:
     """The schema with every section and every check type in all its forms."""
-    models: list[type[Strict]] = [TableModel, *SECTIONS.values(), *(REGISTRY[name] for name in sorted(REGISTRY))]
+    models: list[type[Strict]] = [
+        TableModel, PipelineModel, AssetModel, *SECTIONS.values(), *(SOURCES[kind] for kind in sorted(SOURCES)), *(REGISTRY[name] for name in sorted(REGISTRY)),
+    ]  # fmt: skip
     names = dict(zip(models, _names(models), strict=True))
     references, schema = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
     definitions: Schema = schema["$defs"]
@@ -34,6 +38,9 @@ def json_schema() -> Schema:
             "version": {"const": 1},
             **{key: {"anyOf": [{"$ref": f"#/$defs/{names[model]}"}, {"type": "null"}]} for key, model in SECTIONS.items()},
             "tables": {"type": "array", "items": {"$ref": f"#/$defs/{names[TableModel]}"}},
+            "sources": {"type": ["object", "null"], "additionalProperties": {"oneOf": [{"$ref": f"#/$defs/{names[SOURCES[kind]]}"} for kind in sorted(SOURCES)]}},
+            "pipelines": {"type": ["array", "null"], "items": {"$ref": f"#/$defs/{names[PipelineModel]}"}},
+            "assets": {"type": ["array", "null"], "items": {"$ref": f"#/$defs/{names[AssetModel]}"}},
         },
         "additionalProperties": False,
         "$defs": definitions,
@@ -41,11 +48,11 @@ def json_schema() -> Schema:
 
 
 def _names(models: list[type[Strict]]) -> list[str]:
-    keys: dict[type[Strict], str] = {model: key for key, model in SECTIONS.items()}
-    return [
-        "table" if model is TableModel else f"check_{model.type}" if issubclass(model, ConfiguredCheck) else f"section_{keys[model]}"
-        for model in models
-    ]
+    keys: dict[type[Strict], str] = {model: f"section_{key}" for key, model in SECTIONS.items()}
+    keys |= {TableModel: "table", PipelineModel: "pipeline", AssetModel: "asset"}
+    keys |= {model: f"source_{kind}" for kind, model in SOURCES.items()}
+    keys |= {model: f"check_{type_}" for type_, model in REGISTRY.items()}
+    return [keys[model] for model in models]
 
 
 def _renamed(value: Any, names: dict[str, str]) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.config.binding import Findings, Scope, show
+from exporter.config.pipelines import WATCHING, check_written_tables, resolve_watching
 from exporter.config.problems import ConfigError, Problem, nearest
 from exporter.config.resolve import resolve_tables
 from exporter.config.sections import LATER, SECTIONS, DefaultsModel
@@ -72,10 +73,12 @@ def _assemble(documents: list[Document], findings: Findings) -> Config | None:
     defaults = settings.get("defaults")
     weights = settings.get("weights")
     specs = resolve_tables(tables, defaults or DefaultsModel(), settings.get("engine"), weights or {})
+    watching = resolve_watching(scopes, defaults or DefaultsModel())
+    check_written_tables(specs, watching.pipelines, tables)
     if findings.problems:
         return None
     files = tuple(document.file for document in documents)
-    return Config(tables=specs, files=files, secrets=frozenset(findings.secrets), **settings)
+    return Config(tables=specs, watching=watching, files=files, secrets=frozenset(findings.secrets), **settings)
 
 
 def _check_there_are_tables(scopes: list[Scope]) -> None:
@@ -87,7 +90,7 @@ def _check_there_are_tables(scopes: list[Scope]) -> None:
 
 
 def _check_keys(scopes: list[Scope]) -> None:
-    valid = ["version", "tables", *SECTIONS]
+    valid = ["version", "tables", *WATCHING, *SECTIONS]
     for scope in scopes:
         for key in scope.document.data:
             if key in LATER and key not in SECTIONS:

@@ -102,6 +102,7 @@ def _table(
         runbook=inherited.runbook,
         engine=forced,
         weights=weights,
+        datasets=model.datasets,
     )
     checks = [inherited.spec(item, table) for item in found]
     return replace(table, checks=tuple(spec for spec in checks if spec is not None) if model.enabled else ())

@@ -11,6 +11,7 @@ from exporter.catalog.labels import Dimension, Engine
 from exporter.model import TableSpec
 
 if TYPE_CHECKING:
+    from exporter.config.pipelines import Watching
     from exporter.config.sections import DefaultsModel
 
 
@@ -83,6 +84,7 @@ class Config:
     tables: tuple[TableSpec, ...]
     files: tuple[str, ...]
     defaults: DefaultsModel
+    watching: Watching
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
     def effective(self) -> dict[str, Any]:

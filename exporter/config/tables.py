@@ -87,6 +87,7 @@ class TableModel(Strict):
     timezone: Zone | None = None
     filter: SqlExpression | None = None
     engine: EngineChoice | None = None
+    datasets: tuple[Name, ...] = Field(default=(), description="further names under which OpenLineage or dbt know the table")
     schedule: ScheduleModel | None = None
     timeout: PositiveDuration | None = None
     enabled: bool = True

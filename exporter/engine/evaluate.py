@@ -15,6 +15,7 @@ from exporter.engine.commit_log import CommitLog
 from exporter.engine.metadata import Metadata
 from exporter.engine.native import READABLE, NativeSource, NativeWorkers
 from exporter.engine.plan import Answers, Plan, Source, plan
+from exporter.engine.run_log import LastSuccess, RunLog, no_runs
 from exporter.engine.session import SparkRuntime
 from exporter.engine.snapshot import EngineError, Snapshot
 from exporter.engine.spark import SparkSource, open_with_spark
@@ -61,6 +62,7 @@ class Evaluator:
     ) -> None:
         self.tables, self.workers, self.spark = tables, workers, spark
         self.choice, self.native_max_bytes = choice, native_max_bytes
+        self.last_success: LastSuccess = no_runs
 
     def evaluate(self, table: TableSpec, checks: Sequence[CheckSpec], past: Past, now: datetime, cancel: Cancel) -> Evaluation:
         """Runs the given checks of a table once; what fails is a result, not an exception."""
@@ -191,7 +193,7 @@ class Run:
         """Metadata, then the allowed engines, cheapest first."""
         choice = self.choice(snapshot.spec)
         bound = self.evaluator.native_max_bytes if choice is None else None
-        sources: list[Source] = [Metadata(), CommitLog(self.evaluator.workers)]
+        sources: list[Source] = [RunLog(self.evaluator.last_success), Metadata(), CommitLog(self.evaluator.workers)]
         if choice is not Engine.SPARK:
             sources.append(NativeSource(self.evaluator.workers, self.open, self.now, bound))
         if choice is not Engine.NATIVE:

@@ -159,6 +159,8 @@ class SourceModel(Strict, ABC):
     kind: ClassVar[SourceType]
     secrets: ClassVar[tuple[str, ...]] = ()
     """Secrets that it takes as `<key>_file` or `<key>_env`."""
+    paths: ClassVar[tuple[str, ...]] = ()
+    """Keys that are paths; relative ones start at the folder of the configuration file."""
 
     type: str
     every: Duration = Field(default=timedelta(minutes=1), description="how often it is asked")
@@ -174,6 +176,11 @@ class SourceModel(Strict, ABC):
     def problems(self, given: frozenset[str]) -> Iterable[tuple[str, str]]:
         """Faults of the settings as (key, message); `given` are the secrets that were found."""
         return ()
+
+    @property
+    def is_polled(self) -> bool:
+        """True when it is asked, False when it sends."""
+        return type(self).poller is not SourceModel.poller
 
     def poller(self, secrets: Mapping[str, str], http: Http) -> Poller | None:
         """What asks it; None for a source that is sent to."""

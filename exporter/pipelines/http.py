@@ -92,7 +92,7 @@ class Http:
         self.base, self.patience, self.clock = base.rstrip("/"), patience, clock
         self._sleep, self._on_retry = sleep, on_retry
         self.session = requests.Session()
-        self.session.trust_env = True
+        self.session.auth = lambda request: request  # else a .netrc would replace our header
         self.session.verify = verify
         self.session.headers["User-Agent"] = "dq-exporter"
         self.session.headers["Accept"] = "application/json"
@@ -196,7 +196,8 @@ class _TooLong(Exception):
 
 def _read(response: requests.Response, deadline: float) -> bytes:
     """The body, bounded in size and in time as a whole: a server that drips would hold a read timeout off for ever."""
-    parts, size = [], 0
+    parts: list[bytes] = []
+    size = 0
     while True:
         part = response.raw.read1(65536, decode_content=True)
         if not part and response.raw.closed:

@@ -51,7 +51,8 @@ class RunReport:
     None: attempts are then told apart by their times. `chain` is shared by runs that are automatic retries of one another;
     without it each attempt stands for itself. `retries` are automatic retries within the run. `resources` are ratios of
     what was used to what was given. `is_sticky` marks a failure that no later success undoes. `part` names a task of the run that
-    the report is about instead of the run itself: `tries` is then the number of its try, and its state is that of the try.
+    the report is about instead of the run itself: `tries` is then the number of its try, and its state is that of the try. `is_inner` marks
+    a job that is part of another (a task, a query): it is a pipeline only when it is configured by its id.
     """
 
     job: str
@@ -74,6 +75,7 @@ class RunReport:
     is_sticky: bool = False
     part: str = ""
     tries: int = 0
+    is_inner: bool = False
 
 
 @dataclass(frozen=True, slots=True)

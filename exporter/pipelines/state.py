@@ -20,10 +20,9 @@ def fold(source: str, reports: Sequence[tuple[RunReport, datetime]]) -> tuple[Pi
     own = [(report, seen) for report, seen in reports if not report.part]
     for report, seen in sorted(own, key=lambda pair: pair[0].at):  # stable: arrival decides between equal times
         attempts = advance(source, attempts, report, seen)
-    if attempts:
-        parts = [report for report, _ in reports if report.part]
-        attempts = (*attempts[:-1], _with_parts(attempts[-1], parts))
-    return attempts
+    parts = [report for report, _ in reports if report.part]
+    newest = attempts[-1].ordinal if attempts else 0
+    return tuple(_with_parts(one, [part for part in parts if (part.ordinal or newest) == one.ordinal]) for one in attempts)
 
 
 def advance(source: str, attempts: Sequence[PipelineRun], report: RunReport, seen_at: datetime) -> tuple[PipelineRun, ...]:

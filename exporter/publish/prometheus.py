@@ -20,15 +20,16 @@ from exporter.catalog.metrics import Kind, Metric
 from exporter.model import Evaluation, TableSpec
 from exporter.publish import series
 from exporter.publish.encoding import OPENMETRICS, TEXT, Segment, gzip_member, segment, wants_openmetrics
-from exporter.publish.series import Live, increments_of, series_bound, series_bounds
+from exporter.publish.series import Live, Samples, Subject, increments_of, series_bound, series_bounds
 from exporter.score import Score
 from exporter.store.state import CounterKey, StoredTable
 
 __all__ = ["Publisher", "TableStatus", "increments_of", "series_bound", "series_bounds"]
 
 _LOG = logging.getLogger(__name__)
-_TABLE_METRICS = tuple(metric for metric in m.all_metrics() if metric.labels[:1] == (lb.TABLE,))
-_OWN_METRICS = tuple(metric for metric in m.all_metrics() if metric.labels[:1] != (lb.TABLE,))
+_SHOWN_BY_SUBJECT = (lb.TABLE, lb.PIPELINE, lb.UPSTREAM)
+_SUBJECT_METRICS = tuple(metric for metric in m.all_metrics() if metric.labels and metric.labels[0] in _SHOWN_BY_SUBJECT)
+_OWN_METRICS = tuple(metric for metric in m.all_metrics() if metric not in _SUBJECT_METRICS)
 
 
 # --- text -----------------------------------------------------------------------------------------------------
@@ -94,8 +95,8 @@ class _Fragment:
     series: int
 
 
-def _fragment(table: StoredTable, counters: Mapping[CounterKey, float]) -> _Fragment:
-    """The sample lines of a table by metric; they are the same in both formats."""
+def _table_fragment(table: StoredTable, counters: Mapping[CounterKey, float]) -> _Fragment:
+    """The sample lines of a table; a counter of a check that is no longer configured is left out."""
     samples = series.samples_of(table)
     checks = {check.id for check in table.spec.checks}
     for metric in series.TABLE_COUNTERS:
@@ -106,9 +107,14 @@ def _fragment(table: StoredTable, counters: Mapping[CounterKey, float]) -> _Frag
                 values[labels] = value
         if values:
             samples[metric] = values
+    return _fragment(samples, counters)
+
+
+def _fragment(samples: Samples, counters: Mapping[CounterKey, float]) -> _Fragment:
+    """Sample lines by metric, histograms from their increments; they are the same in both formats."""
     lines = {metric: _lines(metric, values) for metric, values in samples.items()}
     count = sum(len(values) for values in samples.values())
-    for metric in _TABLE_METRICS:
+    for metric in _SUBJECT_METRICS:
         if metric.kind is Kind.HISTOGRAM:
             text, more = _histogram(metric, counters)
             if more:
@@ -156,8 +162,8 @@ class Publisher:
         self._lock = threading.RLock()
         self._assembling = threading.Lock()
         self._tables: dict[str, StoredTable] = {}
-        self._fragments: dict[str, _Fragment] = {}
-        self._counters: dict[str | None, dict[CounterKey, float]] = {None: {}}
+        self._fragments: dict[Subject, _Fragment] = {}
+        self._counters: dict[Subject | None, dict[CounterKey, float]] = {None: {}}
         self._unsaved: dict[CounterKey, float] = {}
         self._gauges: dict[tuple[Metric, tuple[str, ...]], float] = {}
         self._generation = 0
@@ -195,6 +201,26 @@ class Publisher:
             if before and before.spec.place == evaluation.table.place:  # else it was removed or moved while it ran
                 self._tables[name] = before.after(evaluation).configured(before.spec)
                 self._render(name)
+
+    def show(self, subject: Subject, samples: Samples | None, at_zero: Mapping[CounterKey, float] = {}) -> None:
+        """Shows series of a pipeline or another part of the page beside its counters; `None` takes them away. Counters begin `at_zero`."""
+        with self._lock:
+            if samples is None:
+                self._fragments.pop(subject, None)
+            else:
+                counters = {**at_zero, **self._counters.get(subject, {})}
+                counted: Samples = {}
+                for metric in _SUBJECT_METRICS:
+                    if metric.kind is Kind.COUNTER and subject[0] == metric.labels[0].name:
+                        values = {labels: value for (name, labels), value in counters.items() if name == metric.name}
+                        counted |= {metric: values} if values else {}
+                self._fragments[subject] = _fragment({**samples, **counted}, counters)
+            self._generation += 1
+
+    def add(self, increments: Mapping[CounterKey, float]) -> None:
+        """Adds to counters that are stored already; those of a pipeline are seen when it is shown next."""
+        with self._lock:
+            self._count(increments)
 
     def score_after(self, evaluation: Evaluation) -> Score | None:
         """The score that a table will have once the evaluation is published; None when it is no longer configured."""
@@ -289,23 +315,25 @@ class Publisher:
     # --- under the lock ---
     def _count(self, increments: Mapping[CounterKey, float]) -> None:
         for key, by in increments.items():
-            counters = self._counters.setdefault(series.table_of(key), {})
+            counters = self._counters.setdefault(series.subject_of(key), {})
             counters[key] = counters.get(key, 0.0) + by
 
     def _render(self, name: str) -> None:
-        self._fragments[name] = _fragment(self._tables[name], self._counters.get(name, {}))
+        subject = (lb.TABLE.name, name)
+        self._fragments[subject] = _table_fragment(self._tables[name], self._counters.get(subject, {}))
         self._generation += 1
 
     def _render_all(self) -> None:
+        others = {subject: fragment for subject, fragment in self._fragments.items() if subject[0] != lb.TABLE.name}
         self._fragments = {}
         for name in self._tables:
             self._render(name)
+        self._fragments |= others
         self._generation += 1
-        self._gauges[m.SERIES_BOUND, ()] = series_bound([table.spec for table in self._tables.values()])
 
 
 def _joined(fragments: Sequence[_Fragment], openmetrics: bool) -> Iterator[bytes]:
-    for metric in _TABLE_METRICS:
+    for metric in _SUBJECT_METRICS:
         lines = [fragment.lines[metric] for fragment in fragments if metric in fragment.lines]
         if lines:
             yield _metric_header(metric, openmetrics)

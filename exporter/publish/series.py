@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from exporter.catalog import labels as lb
@@ -16,6 +16,9 @@ from exporter.store.state import CheckState, CounterKey, StoredTable
 
 Samples = dict[Metric, dict[tuple[str, ...], float]]
 """Values by metric and label values; histograms and counters are kept apart, as counters by `CounterKey`."""
+
+Subject = tuple[str, str]
+"""Whose series they are: the name of a label (`table`, `pipeline`) and its value, or the name of a part of the page."""
 
 BUCKET, SUM, COUNT = "_bucket", "_sum", "_count"
 
@@ -52,7 +55,8 @@ def samples_of(table: StoredTable) -> Samples:
     return out
 
 
-def _put(out: Samples, metric: Metric, values: tuple[str, ...], value: float | None) -> None:
+def put(out: Samples, metric: Metric, values: tuple[str, ...], value: float | None) -> None:
+    """Adds a series, unless its value is unknown."""
     if value is not None and not math.isnan(value):
         out.setdefault(metric, {})[values] = float(value)
 
@@ -61,22 +65,22 @@ def _add_check(out: Samples, table: StoredTable, spec: CheckSpec, state: CheckSt
     key = (table.spec.name, spec.id)
     columns = ",".join(spec.check.columns)
     info = (spec.check.type, spec.check.dimension.value, columns, spec.severity.value, spec.team)
-    _put(out, m.CHECK_INFO, key + info, 1)
-    _put(out, m.CHECK_INTERVAL, key, spec.schedule.interval.total_seconds())
+    put(out, m.CHECK_INFO, key + info, 1)
+    put(out, m.CHECK_INTERVAL, key, spec.schedule.interval.total_seconds())
     if state is None:
         return
-    _put(out, m.CHECK_LAST_OUTCOME, (*key, state.latest.outcome.value), 1)
-    _put(out, m.CHECK_LAST_RUN, key, state.at.timestamp())
+    put(out, m.CHECK_LAST_OUTCOME, (*key, state.latest.outcome.value), 1)
+    put(out, m.CHECK_LAST_RUN, key, state.at.timestamp())
     verdict = state.verdict
     if verdict is None or state.verdict_at is None:
         return
-    _put(out, m.CHECK_STATUS, key, 0 if verdict.outcome is Outcome.FAIL else 1)
-    _put(out, m.CHECK_LAST_VERDICT, key, state.verdict_at.timestamp())
-    _put(out, m.CHECK_VALUE, key, verdict.value)
-    _put(out, m.CHECK_FAILED_ROWS, key, verdict.failed_rows)
-    _put(out, m.CHECK_EVALUATED_ROWS, key, verdict.evaluated_rows)
+    put(out, m.CHECK_STATUS, key, 0 if verdict.outcome is Outcome.FAIL else 1)
+    put(out, m.CHECK_LAST_VERDICT, key, state.verdict_at.timestamp())
+    put(out, m.CHECK_VALUE, key, verdict.value)
+    put(out, m.CHECK_FAILED_ROWS, key, verdict.failed_rows)
+    put(out, m.CHECK_EVALUATED_ROWS, key, verdict.evaluated_rows)
     for bound, limit in verdict.bounds.items():
-        _put(out, m.CHECK_THRESHOLD, (*key, bound.value), limit)
+        put(out, m.CHECK_THRESHOLD, (*key, bound.value), limit)
 
 
 def _add_published(out: Samples, table: StoredTable) -> None:
@@ -86,27 +90,27 @@ def _add_published(out: Samples, table: StoredTable) -> None:
         fresh = {metric for metric, _ in state.latest.gauges}
         standing = {key: value for key, value in (state.verdict.gauges if state.verdict else {}).items() if key[0] not in fresh}
         for (metric, values), value in {**standing, **state.latest.gauges}.items():
-            _put(out, metric, (table.spec.name, *values), value)
+            put(out, metric, (table.spec.name, *values), value)
 
 
 def _add_table(out: Samples, table: StoredTable) -> None:
     spec, facts, name = table.spec, table.facts, (table.spec.name,)
     engine = table.engine or spec.engine
     info = (spec.team, spec.severity.value, spec.format.value, engine.value if engine else "")
-    _put(out, m.TABLE_INFO, name + info, 1)
-    _put(out, m.TABLE_ROWS, name, facts.rows)
-    _put(out, m.TABLE_BYTES, name, facts.bytes)
-    _put(out, m.TABLE_FILES, name, facts.files)
-    _put(out, m.TABLE_VERSION, name, facts.version)
+    put(out, m.TABLE_INFO, name + info, 1)
+    put(out, m.TABLE_ROWS, name, facts.rows)
+    put(out, m.TABLE_BYTES, name, facts.bytes)
+    put(out, m.TABLE_FILES, name, facts.files)
+    put(out, m.TABLE_VERSION, name, facts.version)
 
 
 def _add_score(out: Samples, table: str, result: Score) -> None:
     for dimension, part in result.dimensions.items():
-        _put(out, m.SCORE, (table, dimension.value), part.ratio)
-        _put(out, m.SCORE_COVERAGE, (table, dimension.value), part.coverage)
+        put(out, m.SCORE, (table, dimension.value), part.ratio)
+        put(out, m.SCORE_COVERAGE, (table, dimension.value), part.coverage)
     if result.dimensions:
-        _put(out, m.OVERALL_SCORE, (table,), result.ratio)
-        _put(out, m.OVERALL_COVERAGE, (table,), result.coverage)
+        put(out, m.OVERALL_SCORE, (table,), result.ratio)
+        put(out, m.OVERALL_COVERAGE, (table,), result.coverage)
 
 
 def runs_at_zero(spec: TableSpec) -> dict[tuple[str, ...], float]:
@@ -151,42 +155,46 @@ def observe(into: dict[CounterKey, float], metric: Metric, values: tuple[str, ..
 
 
 # --- the bound ------------------------------------------------------------------------------------------------
-def series_bounds(specs: Sequence[TableSpec]) -> dict[Metric, int]:
-    """The most series that each metric can have under a configuration.
+def series_bounds(specs: Sequence[TableSpec], pipelines: int = 0, sources: int = 0) -> dict[Metric, int]:
+    """The most series that each metric can have under a configuration, with so many pipelines and sources.
 
     An upper bound: every check is taken to have every outcome, bound and learned band, every table to be read by both
     engines and to have every gauge that any check type publishes for its table, and every histogram all tiers.
     """
     checks = sum(len(spec.checks) for spec in specs)
+    subjects = {lb.TABLE: len(specs), lb.PIPELINE: pipelines, lb.INSTANCE_NAME: sources, lb.UPSTREAM: 1 if pipelines else 0}
 
-    def subjects(metric: Metric) -> int:
+    def count(metric: Metric) -> int:
         if metric.labels[:2] == _BY_CHECK:
             return checks
-        return len(specs) if metric.labels[:1] == (lb.TABLE,) else 1
+        if lb.INSTANCE_NAME in metric.labels:
+            return sources
+        return subjects.get(metric.labels[0], 1) if metric.labels else 1
 
-    return {metric: subjects(metric) * metric.series_bound() for metric in m.all_metrics()}
+    return {metric: count(metric) * metric.series_bound() for metric in m.all_metrics()}
 
 
-def series_bound(specs: Sequence[TableSpec]) -> int:
+def series_bound(specs: Sequence[TableSpec], pipelines: int = 0, sources: int = 0) -> int:
     """The most series that a configuration can make, without those of the process (memory, CPU, Python)."""
-    return sum(series_bounds(specs).values())
+    return sum(series_bounds(specs, pipelines, sources).values())
 
 
-def table_of(key: CounterKey) -> str | None:
-    """The table that a counter's series belongs to, or None for one of the process."""
-    return key[1][0] if key[0] in _TABLE_SERIES else None
+def subject_of(key: CounterKey) -> Subject | None:
+    """The table or pipeline that a counter's series belongs to, or None for one of the process."""
+    label = _SUBJECT_LABELS.get(key[0])
+    return (label, key[1][0]) if label else None
 
 
-def _names(metrics: Iterable[Metric]) -> frozenset[str]:
-    return frozenset(
-        metric.name + suffix
-        for metric in metrics
-        if metric.labels[:1] == (lb.TABLE,)
+def _names() -> dict[str, str]:
+    return {
+        metric.name + suffix: metric.labels[0].name
+        for metric in m.all_metrics()
+        if metric.labels[:1] in ((lb.TABLE,), (lb.PIPELINE,))
         for suffix in ((BUCKET, SUM, COUNT) if metric.kind is Kind.HISTOGRAM else ("",))
-    )
+    }
 
 
-_TABLE_SERIES = _names(m.all_metrics())
+_SUBJECT_LABELS = _names()
 
 Live = Mapping[tuple[Metric, tuple[str, ...]], float]
 """Gauges of the process by metric and label values."""

@@ -1,7 +1,9 @@
 """Durable state: last results, history and counters in one SQL database."""
 
+from exporter.store.inbox import Received
 from exporter.store.learned import Remark
+from exporter.store.ledger import Ledger
 from exporter.store.state import CheckState, CounterKey, StoredTable
 from exporter.store.store import Store, StoreError
 
-__all__ = ["CheckState", "CounterKey", "Remark", "Store", "StoreError", "StoredTable"]
+__all__ = ["Ledger", "Received", "CheckState", "CounterKey", "Remark", "Store", "StoreError", "StoredTable"]

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from exporter.store.codec import decode_labels, encode_labels
+from exporter.store.results import upsert
 from exporter.store.schema import counter
 from exporter.store.state import CounterKey
 
 
 def add(connection: sa.Connection, increments: Mapping[CounterKey, float]) -> None:
     """Adds to counters in the caller's transaction; one that is not there yet starts at its increment."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     # In one order everywhere, so that two writers cannot wait for one another.
     rows = [
         {"name": name, "labels": encode_labels(labels), "value": by}
@@ -22,7 +21,7 @@ def add(connection: sa.Connection, increments: Mapping[CounterKey, float]) -> No
         if by
     ]
     if rows:
-        statement = insert(counter)
+        statement = upsert(connection, counter)
         total = {"value": counter.c.value + statement.excluded.value}
         connection.execute(statement.on_conflict_do_update(index_elements=["name", "labels"], set_=total), rows)
 

@@ -66,10 +66,14 @@ def _check_row(result: CheckResult) -> dict[str, object]:
     return row
 
 
+def upsert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """An insert that can say what to do about a row that is already there."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
 def put(connection: sa.Connection, table: sa.Table, key: Mapping[str, object], row: Mapping[str, object]) -> None:
     """Inserts a row, or replaces the one with its key."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table).values({**key, **row})
+    statement = upsert(connection, table).values({**key, **row})
     connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=dict(row)))
 
 

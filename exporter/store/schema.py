@@ -27,7 +27,7 @@ class Instant(TypeDecorator[datetime]):
 
 
 metadata = sa.MetaData()
-_SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite numbers rows only for INTEGER
+SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite numbers rows only for INTEGER
 
 table_state = sa.Table(
     "dq_table_state",
@@ -63,7 +63,7 @@ check_state = sa.Table(
 history = sa.Table(
     "dq_history",
     metadata,
-    sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("id", SERIAL, primary_key=True, autoincrement=True),
     sa.Column("table_name", sa.Text, nullable=False),
     sa.Column("check_id", sa.Text, nullable=False),
     sa.Column("at", Instant, nullable=False),
@@ -80,7 +80,7 @@ history = sa.Table(
 point = sa.Table(
     "dq_point",
     metadata,
-    sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("id", SERIAL, primary_key=True, autoincrement=True),
     sa.Column("table_name", sa.Text, nullable=False),
     sa.Column("check_id", sa.Text, nullable=False),
     sa.Column("name", sa.Text, nullable=False),

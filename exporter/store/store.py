@@ -64,7 +64,7 @@ class Store:
 
     def save(self, evaluation: Evaluation, increments: Mapping[CounterKey, float], score: Score | None = None) -> None:
         """Stores an evaluation with the table's score after it and adds to counters, all or nothing."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             results.save(connection, evaluation)
             history.save(connection, evaluation)
             learned.save(connection, evaluation)
@@ -74,23 +74,23 @@ class Store:
 
     def add(self, increments: Mapping[CounterKey, float]) -> None:
         """Adds to counters outside an evaluation."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             counters.add(connection, increments)
 
     def load_counters(self) -> dict[CounterKey, float]:
         """Every counter as last stored."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return counters.load(connection)
 
     def past(self, table: str, check: str, since: datetime) -> list[Point]:
         """What the check saw from `since` on, and the newest it saw before, oldest first."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return history.past(connection, table, check, since)
 
     def history(self, table: str, check: CheckSpec, now: datetime) -> History:
         """Everything that a check may know of its past."""
         kind = check.check
-        with self._reading() as connection:
+        with self.reading() as connection:
             if results.is_of_another_rule(connection, table, check):
                 return NO_HISTORY
             return History(
@@ -101,32 +101,32 @@ class Store:
 
     def memories(self, table: str) -> dict[str, Json]:
         """What the learned checks of a table keep, by check id."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return learned.memories(connection, table)
 
     def remark(self, said: Remark) -> None:
         """Keeps what a person said of a bucket."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             learned.remark(connection, said)
 
     def scores(self, table: str, since: datetime) -> list[tuple[datetime, Score]]:
         """How the score of a table went from `since` on, oldest first; each holds until the next."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return learned.scores(connection, table, since)
 
     def restore(self, specs: Iterable[TableSpec]) -> list[StoredTable]:
         """The last state of every configured table; what is no longer configured is left out but not deleted."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return results.restore(connection, specs)
 
     def sparkline(self, table: str, limit: int = 60) -> dict[str, list[tuple[datetime, Outcome, float | None]]]:
         """The last runs of each check of a table, oldest first: when, what came of it, and the value."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return history.sparkline(connection, table, limit)
 
     def prune(self, before: datetime) -> int:
         """Deletes history that ended before `before`, never the newest of a check; returns the rows deleted."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return history.prune(connection, before) + learned.prune_scores(connection, before)
 
     def close(self) -> None:
@@ -134,7 +134,8 @@ class Store:
         self._engine.dispose()
 
     @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A connection whose writes happen together or not at all."""
         with self._named_errors("write to"):
             if self._writing is None:
                 with self._engine.begin() as connection:
@@ -144,7 +145,8 @@ class Store:
                     yield connection
 
     @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection that only reads, one state of everything."""
         with self._named_errors("read"), self._engine.connect().execution_options(dq_reading=True) as connection:
             yield connection
 

@@ -12,16 +12,20 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from exporter.catalog.labels import Outcome
+from exporter.catalog.labels import Outcome, SourceType
 from exporter.checks.row_count_anomaly import RowCountAnomaly
+from exporter.collect import Collectors
 from exporter.learned.judged import Feedback
 from exporter.model import Json
+from exporter.pipelines.lineage import Kind, Node
 from exporter.publish.encoding import accepts_gzip
 from exporter.publish.prometheus import Publisher
 from exporter.score import Score
 from exporter.store import Remark
 from exporter.web import pages
 from exporter.web.band import bands
+from exporter.web.pipelines import context_of, looking
+from exporter.web.receive import receiving
 from exporter.web.security import Guard
 from exporter.web.status import to_json, view
 from exporter.web.webconfig import WebConfig
@@ -89,10 +93,14 @@ def create_app(
     ready: Callable[[], bool],
     web: WebSettings,
     clock: Callable[[], datetime],
+    collectors: Collectors | None = None,
 ) -> FastAPI:
-    """The application; without a store, table pages have no history. `clock` gives the aware present."""
+    """The application; without a store, table pages have no history, without collectors there are no pipelines. `clock` gives the aware present."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.add_middleware(Guard, config=web.config, token=web.token, policy=pages.POLICY)
+    app.add_middleware(Guard, config=web.config, token=web.token, policy=pages.POLICY, token_of=_token_of(collectors))
+    if collectors is not None:
+        app.include_router(receiving(collectors))
+        app.include_router(looking(publisher, collectors, clock))
 
     @app.api_route("/metrics", methods=["GET", "HEAD"])
     def metrics(request: Request) -> Response:
@@ -139,7 +147,8 @@ def create_app(
         known = {check.id for check in found.table.spec.checks}
         learned = {check: memory for check, memory in store.memories(name).items() if check in known} if store else {}
         scores = store.scores(name, now - pages.SCORE_SPAN) if store else []
-        return HTMLResponse(pages.table(found, store.sparkline(name) if store else {}, bands(learned), scores, now))
+        because = context_of(publisher, collectors).because(Node(Kind.TABLE, name)) if collectors else None
+        return HTMLResponse(pages.table(found, store.sparkline(name) if store else {}, bands(learned), scores, because, now))
 
     @app.post("/api/v1/feedback")
     def feedback(said: FeedbackModel) -> Response:
@@ -147,6 +156,17 @@ def create_app(
         return _take(said, publisher, store, clock())
 
     return app
+
+
+def _token_of(collectors: Collectors | None) -> Callable[[str], str | None]:
+    """The tokens of the endpoints that sources are sent to."""
+    kinds = {"/api/v1/events": SourceType.EVENTS, "/api/v1/lineage": SourceType.OPENLINEAGE, "/api/v1/lineage/batch": SourceType.OPENLINEAGE}
+
+    def token(path: str) -> str | None:
+        source = collectors.receiver.source(kinds[path]) if collectors and path in kinds else None
+        return source.secrets.get("token") if source else None
+
+    return token
 
 
 def _take(said: FeedbackModel, publisher: Publisher, store: Runs | None, now: datetime) -> Response:

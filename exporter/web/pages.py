@@ -58,26 +58,27 @@ SYMBOLS = {
 
 def home(status: StatusView) -> str:
     """The status page."""
-    return _render("home.html", status.at, status=status)
+    return render("home.html", status.at, status=status)
 
 
 def table(
-    shown: TableView, runs: Mapping[str, Sequence[Run]], bands: Mapping[str, Band], scores: Sequence[tuple[datetime, Score]], now: datetime
+    shown: TableView, runs: Mapping[str, Sequence[Run]], bands: Mapping[str, Band], scores: Sequence[tuple[datetime, Score]], because: str | None, now: datetime
 ) -> str:
     """The page of one table; `runs` are the last runs of its checks, oldest first, `bands` the pictures of learned ones.
 
-    `scores` are those of the last `SCORE_SPAN` and the one before, oldest first.
+    `scores` are those of the last `SCORE_SPAN` and the one before, oldest first. `because` says which pipeline holds its data up.
     """
     lines = {check: spark(points) for check, points in runs.items()}
-    return _render("table.html", now, table=shown, sparks=lines, bands=bands, scores=score_line(scores, now))
+    return render("table.html", now, table=shown, sparks=lines, bands=bands, scores=score_line(scores, now), because=because)
 
 
 def missing(name: str) -> str:
     """The page of a table that is not configured."""
-    return _render("missing.html", None, name=name)
+    return render("missing.html", None, name=name, kind="table")
 
 
-def _render(template: str, now: datetime | None, **values: object) -> str:
+def render(template: str, now: datetime | None, **values: object) -> str:
+    """The page of a template."""
     return _ENVIRONMENT.get_template(template).render(now=now, **values)
 
 

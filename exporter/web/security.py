@@ -6,6 +6,7 @@ import base64
 import binascii
 import hmac
 import time
+from collections.abc import Callable
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
@@ -27,13 +28,15 @@ _DEFAULTS = {
 class Guard:
     """Asks for a login where the web configuration has users, and for the token on endpoints that write.
 
-    A request that writes and carries the right token needs no login: there is only one Authorization header.
+    A request that writes and carries the right token needs no login: there is only one Authorization header. `token_of` gives the
+    token that a path takes besides the common one, None where it has none.
     """
 
-    def __init__(self, app: ASGIApp, config: WebConfig | None, token: str | None, policy: str) -> None:
+    def __init__(self, app: ASGIApp, config: WebConfig | None, token: str | None, policy: str, token_of: Callable[[str], str | None]) -> None:
         self._app = app
         self._config = config
         self._token = token
+        self._token_of = token_of
         self._defaults = {**_DEFAULTS, "Content-Security-Policy": policy}
         self._looked = time.monotonic()
 
@@ -58,11 +61,13 @@ class Guard:
 
     async def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         scheme, _, credentials = Headers(scope=scope).get("authorization", "").partition(" ")
-        if self._token and scope["method"] in _WRITES:
-            right = hmac.compare_digest(credentials.strip().encode(), self._token.encode())
-            if scheme.lower() == "bearer" and right:
+        tokens = [token for token in (self._token, self._token_of(scope["path"])) if token] if scope["method"] in _WRITES else []
+        if tokens:
+            given = credentials.strip().encode()
+            right = [hmac.compare_digest(given, token.encode()) for token in tokens]
+            if scheme.lower() == "bearer" and any(right):
                 return None
-            return _unauthorized("Bearer", "this endpoint needs the bearer token of the configuration (web.token)")
+            return _unauthorized("Bearer", "this endpoint needs a bearer token of the configuration (that of `web`, or of the source that is sent to)")
         if self._config and self._config.needs_login:
             name, password = _basic(scheme, credentials)
             if name is None or not await run_in_threadpool(self._config.login, name, password):
