@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,11 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from exporter.config import Config
-from exporter.daemon import Parts, spark_conf
+from exporter.daemon import Parts, spark_conf, utc_now
 from exporter.engine.cancel import Cancel
 from exporter.engine.native import READABLE
 from exporter.engine.session import delta_package
 from exporter.engine.snapshot import EngineError
+from exporter.pipelines.base import Known, SourceError
+from exporter.pipelines.http import Http, HttpError, Patience
 from exporter.store import Store, StoreError
 
 
@@ -30,7 +33,7 @@ class Finding:
 
 
 def examine(config: Config) -> Iterator[Finding]:
-    """Java, Spark, the Delta jar, the store, the native engine and every table, in that order."""
+    """Java, Spark, the Delta jar, the store, the sources and every table, in that order."""
     java = shutil.which("java")
     needs_spark = "tables that only Spark can read are errors until then"
     if java:
@@ -46,6 +49,7 @@ def examine(config: Config) -> Iterator[Finding]:
         yield Finding("store", True, config.store.url)
     except StoreError as error:
         yield Finding("store", False, str(error), "see above")
+    yield from _sources(config)
     yield from _tables(config)
 
 
@@ -59,6 +63,24 @@ def _delta_jar(config: Config) -> Finding:
         return Finding("delta jar", True, name)
     text = "not fetched yet: the first Spark session does, from Maven Central"
     return Finding("delta jar", True, text, f"without a way there, put {name} and its dependencies on the machine and name them in spark.jars")
+
+
+def _sources(config: Config) -> Iterator[Finding]:
+    """Each source that is asked, asked once, with its login and rights; nothing of it is kept."""
+    for spec in config.watching.sources:
+        if not spec.model.is_polled:
+            continue
+        patience = Patience(spec.model.timeout, attempts=1)
+        http = Http(getattr(spec.model, "url", ""), patience, time.sleep, utc_now, verify=getattr(spec.model, "ca_file", None) or True)
+        poller = spec.model.poller(spec.secrets, http)
+        assert poller is not None
+        try:
+            poller.poll(Known({}, lambda job: False, frozenset(), lambda jobs: [], now=utc_now()))
+            yield Finding(f"source {spec.name}", True, f"{spec.type}, answered")
+        except (SourceError, HttpError) as error:
+            yield Finding(f"source {spec.name}", False, spec.type, str(error))
+        finally:
+            http.close()
 
 
 def _tables(config: Config) -> Iterator[Finding]:

@@ -106,30 +106,12 @@ class Receiver:
             raise Unreadable(f"cannot be understood ({type(error).__name__})") from None
 
     def _sort(self, spec: SourceSpec, said: Understood, parcel: _Parcel, now: datetime) -> None:
-        """Puts what an event says of watched jobs, and of lineage, into the parcel; the rest of it is not kept."""
-        watched = self._watched()
-        name = spec.name
-        if spec.type is SourceType.EVENTS:
-            name, said = self._addressed(name, said, watched)
-        for report in said.reports:
-            if watched.wants(name, report.job, is_inner=report.is_inner):
-                key = f"{said.key}/{report.part}" if report.part else said.key
-                parcel.events.append(Received(name, key, report, now))
+        name, said, events = kept_of(self._watched(), spec, said, now)
+        parcel.events += events
         if said.flows:
             parcel.flows.setdefault(name, []).extend(said.flows)
         if said.tests:
             parcel.tests.setdefault(name, []).extend(said.tests)
-
-    @staticmethod
-    def _addressed(name: str, said: Understood, watched: Watched) -> tuple[str, Understood]:
-        """An event goes to the pipeline that it names, whose runs may come from another source. Raises Unreadable."""
-        [report] = said.reports
-        pipeline = watched.addressed(name, report.job)
-        if pipeline is None:
-            guess = nearest(report.job, watched.names) or ": configure it under `pipelines`"
-            raise Unreadable(f'pipeline "{report.job}" is not configured{guess}')
-        flows = tuple(replace(flow, job=pipeline.job) for flow in said.flows)
-        return pipeline.source, Understood(said.key, (replace(report, job=pipeline.job),), flows)
 
     def _put(self, parcel: _Parcel) -> int:
         with self._changed:
@@ -173,3 +155,25 @@ class Receiver:
             parcel.stored.set_result(len({key for *_, key in keys & new}))
             new -= keys
         self.stored.set()
+
+
+def kept_of(watched: Watched, spec: SourceSpec, said: Understood, now: datetime) -> tuple[str, Understood, list[Received]]:
+    """What of an event is kept: under which source, in which words, and its reports of watched jobs. Raises Unreadable."""
+    name = spec.name
+    if spec.type is SourceType.EVENTS:
+        name, said = _addressed(name, said, watched)
+    return name, said, [
+        Received(name, f"{said.key}/{report.part}" if report.part else said.key, report, now)
+        for report in said.reports if watched.wants(name, report.job, is_inner=report.is_inner)
+    ]  # fmt: skip
+
+
+def _addressed(name: str, said: Understood, watched: Watched) -> tuple[str, Understood]:
+    """An event goes to the pipeline that it names, whose runs may come from another source."""
+    [report] = said.reports
+    pipeline = watched.addressed(name, report.job)
+    if pipeline is None:
+        guess = nearest(report.job, watched.names) or ": configure it under `pipelines`"
+        raise Unreadable(f'pipeline "{report.job}" is not configured{guess}')
+    flows = tuple(replace(flow, job=pipeline.job) for flow in said.flows)
+    return pipeline.source, Understood(said.key, (replace(report, job=pipeline.job),), flows)

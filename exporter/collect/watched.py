@@ -24,7 +24,7 @@ class Watched:
         self._by_job: dict[Job, PipelineSpec] = {(spec.source, spec.job): spec for spec in watching.pipelines if spec.match is None}
         self._by_name = {spec.name: spec for spec in self._by_job.values()}
         self._patterns = [spec for spec in watching.pipelines if spec.match is not None]
-        self._counts = {spec.name: 0 for spec in self._patterns}
+        self._counts = dict.fromkeys(range(len(self._patterns)), 0)
         self._refused: set[str] = set()
         for source, job in sorted(known):
             self.wants(source, job)
@@ -34,20 +34,21 @@ class Watched:
         return (source, job) in self._by_job or (not is_inner and self._matched(source, job))
 
     def _matched(self, source: str, job: str) -> bool:
-        pattern = next((spec for spec in self._patterns if spec.source == source and spec.is_for(job)), None)
-        if pattern is None:
+        place = next((place for place, spec in enumerate(self._patterns) if spec.source == source and spec.is_for(job)), None)
+        if place is None:
             return False
+        pattern = self._patterns[place]
         with self._lock:
             if (source, job) in self._by_job:
                 return True
             spec = pattern.of(job)
-            if self._counts[pattern.name] >= pattern.limit or spec.name in self._by_name:
+            if self._counts[place] >= pattern.limit or spec.name in self._by_name:
                 if spec.name not in self._refused and len(self._refused) < pattern.limit:
                     self._refused.add(spec.name)
                     taken = "its name is taken" if spec.name in self._by_name else f"the match {pattern.match} has its {pattern.limit} pipelines; raise its limit"
                     log.warning("a job is not watched", source=source, job=job, reason=taken)
                 return False
-            self._counts[pattern.name] += 1
+            self._counts[place] += 1
             self._by_job = {**self._by_job, (source, job): spec}
             self._by_name = {**self._by_name, spec.name: spec}
             return True

@@ -170,11 +170,12 @@ def _pipelines(scopes: Iterable[Scope], sources: Mapping[str, SourceSpec], defau
         spec = _pipeline(model, inner, sources, defaults) if model else None
         if spec is None:
             continue
-        if spec.name in found:
-            there = found[spec.name][1].place
-            inner.report(f'pipeline "{spec.name}" is defined twice: at {there} and at {inner.place}', "name")
+        key = spec.name if spec.match is None else f"{spec.source}: {spec.match}"
+        if key in found:
+            there = found[key][1].place
+            inner.report(f'pipeline "{key}" is defined twice: at {there} and at {inner.place}', "name")
             continue
-        found[spec.name] = (spec, inner)
+        found[key] = (spec, inner)
         if spec.match is None and (other := jobs.setdefault((spec.source, spec.job), spec.name)) != spec.name:
             inner.report(f'pipelines "{other}" and "{spec.name}" are both {spec.job} of {spec.source}: give one of them another id', "id")
     return [spec for spec, _ in found.values()]
