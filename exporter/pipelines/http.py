@@ -196,7 +196,8 @@ class _TooLong(Exception):
 
 def _read(response: requests.Response, deadline: float) -> bytes:
     """The body, bounded in size and in time as a whole: a server that drips would hold a read timeout off for ever."""
-    parts, size = [], 0
+    parts: list[bytes] = []
+    size = 0
     while True:
         part = response.raw.read1(65536, decode_content=True)
         if not part and response.raw.closed:
