@@ -34,7 +34,7 @@ class Airflow:
         self.retries: dict[str, dict[str, int]] = {}
         self.logs: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
         self.scheduler = "healthy"
-        self.token = "token-1"  # noqa: S105
+        self.token = "token-1"
         self.while_paging: Callable[[], None] = lambda: None
         self.double = Double(self._answer)
         self._ids = itertools.count(1)

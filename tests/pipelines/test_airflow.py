@@ -245,7 +245,7 @@ def test_the_scheduler_is_down_though_the_answer_is_200(world: World) -> None:
 def test_a_refused_token_is_replaced_once(new: World, token_is: str) -> None:
     new.airflow.dag("sales")
     new.poll()
-    new.airflow.token = "token-2"  # noqa: S105
+    new.airflow.token = "token-2"
     new.asked()
     if token_is == "expired":
         new.airflow.double.faults = [Told(body={"scheduler": {"status": "healthy"}}), Told(401, {"detail": "Token Expired"})]
