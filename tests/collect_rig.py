@@ -38,7 +38,7 @@ class Rig:
         self.folder, self.clock = folder, clock
         self.url = store_url or f"sqlite:///{folder}/dq.db"
         (folder / "table").mkdir(parents=True, exist_ok=True)
-        self.raw = {"version": 1, "tables": [{"name": "sales.orders", "path": str(folder / "table"), "checks": [{"row_count": {"min": 1}}]}], **config}
+        self.raw = {"version": 1, "store": {"url": self.url}, "tables": [{"name": "sales.orders", "path": str(folder / "table"), "checks": [{"row_count": {"min": 1}}]}], **config}
         self.config = self._loaded()
         self._open()
 

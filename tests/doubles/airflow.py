@@ -30,6 +30,7 @@ class Airflow:
         self.now = START
         self.dags: dict[str, dict[str, Any]] = {}
         self.runs: dict[tuple[str, str], dict[str, Any]] = {}
+        self.by_dag: dict[str, dict[str, dict[str, Any]]] = {}
         self.tasks: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self.retries: dict[str, dict[str, int]] = {}
         self.logs: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
@@ -51,7 +52,7 @@ class Airflow:
     def queue(self, dag_id: str, run_id: str) -> None:
         if dag_id not in self.dags:
             self.dag(dag_id)
-        self.runs[dag_id, run_id] = {
+        self.runs[dag_id, run_id] = self.by_dag.setdefault(dag_id, {})[run_id] = {
             "id": next(self._ids), "dag_id": dag_id, "dag_run_id": run_id, "state": "queued", "queued_at": self.now, "start_date": None,
             "end_date": None, "updated_at": self.now, "logical_date": None,
         }  # fmt: skip
@@ -76,7 +77,7 @@ class Airflow:
         self.runs[dag_id, run_id] |= {"state": state, "updated_at": self.now}
 
     def delete(self, dag_id: str, run_id: str) -> None:
-        del self.runs[dag_id, run_id]
+        del self.runs[dag_id, run_id], self.by_dag[dag_id][run_id]
 
     def task(self, dag_id: str, run_id: str, task_id: str, state: str, tries: int = 1, most: int = 0) -> None:
         self.tasks.setdefault((dag_id, run_id), []).append(
@@ -122,8 +123,7 @@ class Airflow:
             case ["dags", "~", "dagRuns"]:
                 return self._runs(asked, list(self.runs.values()))
             case ["dags", dag, "dagRuns"]:
-                mine = [run for run in self.runs.values() if run["dag_id"] == dag]
-                return self._runs(asked, mine) if dag in self.dags else Told(404, {"detail": f"no DAG {dag}"})
+                return self._runs(asked, list(self.by_dag.get(dag, {}).values())) if dag in self.dags else Told(404, {"detail": f"no DAG {dag}"})
             case ["dags", dag, "dagRuns", run]:
                 from urllib.parse import unquote
 
@@ -162,7 +162,7 @@ class Airflow:
         return row
 
     def _runs(self, asked: Asked, rows: list[dict[str, Any]]) -> Told:
-        for run in self.runs.values():
+        for run in rows:
             if run["state"] == "running":
                 run["updated_at"] = self.now
         if states := asked.query.get("state"):

@@ -99,7 +99,7 @@ def test_runs_that_are_inserted_and_deleted_while_pages_are_read_are_neither_los
         if number < 6:
             world.airflow.run("sales", f"during{number}", seconds=1)
         if number in (2, 4):
-            del world.airflow.runs[next(key for key in world.airflow.runs if key[1].startswith("doomed"))]
+            world.airflow.delete(*next(key for key in world.airflow.runs if key[1].startswith("doomed")))
 
     for number in range(30):
         world.airflow.run("sales", f"doomed{number}" if number < 4 else f"r{number}", seconds=1)
