@@ -1,9 +1,9 @@
 """The command line: where the parts are put together."""
 
-from exporter.cli import commands, learning
+from exporter.cli import bundling, commands, learning
 from exporter.cli.common import app
 
-__all__ = ["app", "commands", "learning", "main"]
+__all__ = ["app", "bundling", "commands", "learning", "main"]
 
 
 def main() -> None:

@@ -1,12 +1,13 @@
 """The configuration: YAML files into validated, frozen settings; every problem is reported at once."""
 
 from exporter.config.json_schema import json_schema
-from exporter.config.loader import load
+from exporter.config.loader import load, load_section
 from exporter.config.problems import ConfigError, Problem
 from exporter.config.settings import (
     Config,
     EngineSettings,
     LogSettings,
+    NotifySettings,
     SchedulerSettings,
     SparkSettings,
     StoreSettings,
@@ -14,6 +15,6 @@ from exporter.config.settings import (
 )  # fmt: skip
 
 __all__ = [
-    "Config", "ConfigError", "EngineSettings", "LogSettings", "Problem", "SchedulerSettings", "SparkSettings",
-    "StoreSettings", "WebSettings", "json_schema", "load",
+    "Config", "ConfigError", "EngineSettings", "LogSettings", "NotifySettings", "Problem", "SchedulerSettings", "SparkSettings",
+    "StoreSettings", "WebSettings", "json_schema", "load", "load_section",
 ]  # fmt: skip

@@ -30,7 +30,7 @@ from exporter.score import DEFAULT_WEIGHTS
 from exporter.units import Duration, Size, Zone, parse_zone
 
 SECTIONS: dict[str, type[Section]] = {}
-LATER = ("sources", "pipelines", "assets", "notify", "bridge")
+LATER = ("sources", "pipelines", "assets", "bridge")
 """Sections of the interface that this version does not have yet; each leaves the list when it is registered."""
 
 
