@@ -135,7 +135,7 @@ def escalation_rule(step: Escalation, notify: NotifySettings) -> Rule:
             "last_failed_run": "see the alert itself",
             "downstream": "see the alert itself",
             "runbook_url": f"{notify.links.exporter}/runbooks#{ESCALATED.lower()}",
-            "dashboard_url": f"{notify.links.grafana}/d/dq-alerts",
+            "dashboard_url": f"{notify.links.grafana}/d/dq-alerts?var-job={{{{ $labels.job | urlquery }}}}",
             "context_url": f"{notify.links.exporter}/api/v1/status",
         },
     }
