@@ -144,6 +144,7 @@ class Selector(Expr):
     suffix: str = ""
     window: str = ""
     offset: str = ""
+    at: str = ""
 
     @property
     def labels(self) -> frozenset[Label]:
@@ -172,10 +173,14 @@ class Selector(Expr):
         """The same some time before."""
         return replace(self, offset=offset)
 
+    def at_end(self) -> Selector:
+        """The samples up to the end of the shown time, at every step."""
+        return replace(self, at="end()")
+
     def __str__(self) -> str:
         inside = ", ".join(f"{label.name}{match.op}{json.dumps(match.value, ensure_ascii=False)}" for label, match in self.matchers)
         text = self.name + (f"{{{inside}}}" if inside else "")
-        return text + (f"[{self.window}]" if self.window else "") + (f" offset {self.offset}" if self.offset else "")
+        return text + (f"[{self.window}]" if self.window else "") + (f" @ {self.at}" if self.at else "") + (f" offset {self.offset}" if self.offset else "")
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ class World:
         put(out, m.CHECK_INTERVAL, 900, **key)
         ran = math.floor(t / 900) * 900
         put(out, m.CHECK_LAST_RUN, ran, **key)
-        error = back <= ERRORS.get((table.name, check.id), -1)
+        error = (table.name, check.id) in ERRORS and back <= ERRORS[table.name, check.id]
         failing = _within(FAULTS.get((table.name, check.id), ()), back)
         outcome = "error" if error else "fail" if failing else "pass"
         put(out, m.CHECK_LAST_OUTCOME, 1, **key, outcome=outcome)
@@ -417,15 +417,25 @@ def seed(promtool: Path, data: Path, now: float, days: int = 28) -> None:
     page.unlink()
 
 
-def serve(now: float, port: int) -> ThreadingHTTPServer:
-    """Serves the present of the world; `now` is when the incidents are counted from."""
+def _active(now: float) -> Iterator[str]:
+    """The alerts that fire at the end of the past, with the time since when they do."""
+    for labels in _alerts(0):
+        name = dict(labels)
+        spans = FAILED_RUNS[name["pipeline"]] if "pipeline" in name else FAULTS[name["table"], name.get("check", "freshness_event_ts")]
+        yield _line("ALERTS", labels, 1)
+        yield _line("ALERTS_FOR_STATE", tuple(pair for pair in labels if pair[0] != "alertstate"), now - _start(spans, 0))
+
+
+def serve(now: float, port: int, alerts: bool = False) -> ThreadingHTTPServer:
+    """Serves the present of the world; `now` is when the incidents are counted from. With `alerts`, what rules would make of it too."""
     import time
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             world = World(now)
             found = world.samples(min(time.time(), now + 1e9))
-            body = "\n".join([*(_line(name, labels, value) for (name, labels), value in found.items()), ""]).encode()
+            lines = [_line(name, labels, value) for (name, labels), value in found.items()] + (list(_active(now)) if alerts else [])
+            body = "\n".join([*lines, ""]).encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.end_headers()

@@ -55,7 +55,7 @@ def _stats() -> tuple[Panel, ...]:
         stat(s.EXPORTER_UP, "Exporter", "1 while it answers scrapes.", aggregate("min", _of(s.EXPORTER_UP)), defaults={"mappings": UP_DOWN}, none="Unknown"),
         stat(s.RELOAD, "Configuration", "Whether the last configuration that was offered is in use.", aggregate("min", _of(s.RELOAD)), defaults={"mappings": _USED}, none="Unknown"),
         stat(s.SCHEDULER_LAG, "Lag", "How long the table that waits longest has been due.", aggregate("max", _of(s.SCHEDULER_LAG))),
-        stat(s.ERROR_SHARE, "Runs that could not evaluate", "Share of the last hour.", aggregate("max", _of(s.ERROR_SHARE)), none="No runs"),
+        stat(s.ERROR_SHARE, "Not evaluable", "Share of runs that ended in an error, of the last hour.", aggregate("max", _of(s.ERROR_SHARE)), none="No runs"),
         stat(None, "Sources that do not answer", "Sources of pipelines whose last attempt failed.", c.count(c.here(c.over_limit(s.COLLECTOR_UP))), limits=Limits("above", 0)),
         stat(None, "Dead letters", "Payloads that could not be understood.", binary("or", aggregate("sum", _of(s.DEAD_LETTERS)), c.zero()), limits=Limits("above", 1e9, 0)),
     )
@@ -65,7 +65,7 @@ def _red() -> tuple[Panel, ...]:
     quantile = [Query(c.here(_quantile(q)), f"p{round(q * 100)}") for q in (0.5, 0.95)]
     runs = c.here(aggregate("sum", increase(sel(m.CHECK_RUNS), "$__interval"), (lb.OUTCOME,)))
     return (
-        graph("Runs of checks by outcome", "Requests: how much it evaluates.", [Query(runs, "{{outcome}}")], bars=True, stacked=True, none="No runs",
+        graph("Runs of checks by outcome", "Requests: how much it evaluates.", [Query(runs, "{{outcome}}", interval="15m")], bars=True, stacked=True, none="No runs",
               overrides=tuple(coloured(name, colour) for name, colour in (("pass", "green"), ("warn", "yellow"), ("fail", "red"), ("error", "purple"), ("skipped", "#808080"), ("learning", "blue")))).sized(8, 8),
         graph("Errors and cancelled evaluations", "Per second: evaluations with an error, those cancelled at their timeout, results that could not be stored, runs left out.",
               [Query(_sum(m.EVALUATION_ERRORS), "errors"), Query(_sum(m.EVALUATION_TIMEOUTS), "timeouts"), Query(_sum(m.STORE_ERRORS), "not stored"), Query(_sum(m.SCHEDULER_MISSED), "left out")], unit="ops").sized(8, 8),
@@ -87,7 +87,7 @@ def _scheduler() -> tuple[Panel, ...]:
               worst=("Mean", True), hide=("job",), none="No evaluation in the last hour").sized(8, 8),
         graph("Evaluations", "Completed evaluations of tables per second.", [Query(_sum(m.EVALUATIONS), "{{instance}}")], unit="ops").sized(8, 8),
         graph("Scanned bytes per second", "What evaluating costs, by engine.", [Query(_sum(m.SCANNED_BYTES, lb.ENGINE), "{{engine}}")], unit="Bps").sized(8, 8),
-        graph("Configurations offered", "Reloads by what asked for them.", [Query(c.here(aggregate("sum", increase(sel(m.CONFIG_RELOADS), "$__interval"), (lb.TRIGGER,))), "{{trigger}}")], bars=True, none="None").sized(8, 8),
+        graph("Configurations offered", "Reloads by what asked for them.", [Query(c.here(aggregate("sum", increase(sel(m.CONFIG_RELOADS), "$__interval"), (lb.TRIGGER,))), "{{trigger}}", interval="1h")], bars=True, none="None").sized(8, 8),
     )  # fmt: skip
 
 

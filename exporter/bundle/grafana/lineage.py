@@ -28,7 +28,7 @@ def _causes() -> Panel:
     status = c.here(aggregate("max", sel(m.PROBABLE_CAUSE), (lb.TABLE, lb.PIPELINE)))
     return table(
         "Probable causes", "Tables above which a pipeline failed or is late: mend the pipeline, the tables follow.",
-        [Column("Table", label="table", link=c.TO_TABLE), Column("Pipeline", status, hidden=True), Column("Pipeline", label="pipeline", link=c.TO_PIPELINE)],
+        [Column("Table", label="table", link=c.TO_TABLE), Column("x", status, hidden=True), Column("Pipeline", label="pipeline", link=c.TO_PIPELINE)],
         worst=("Table", False), none="No failed pipeline lies above a table",
     ).sized(12, 9)  # fmt: skip
 

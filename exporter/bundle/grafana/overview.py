@@ -35,7 +35,7 @@ def _failing_per_table() -> Expr:
 
 def _ever_failed() -> Expr:
     """The worst verdict per table, of tables with a failing check in the shown time."""
-    past = aggregate("min", call("min_over_time", sel(m.CHECK_STATUS).over("$__range")), r.TABLE_KEY)
+    past = aggregate("min", call("min_over_time", sel(m.CHECK_STATUS).over("$__range").at_end()), r.TABLE_KEY)
     return aggregate("min", binary("and", c.of_team(_STATUS), c.here(past.compare("==", 0)), r.TABLE_KEY), (lb.TABLE,))
 
 
@@ -60,7 +60,7 @@ def _alerts() -> Panel:
         "Firing alerts", "What people are told about now, the loudest first.",
         [
             Column("Severity", label="severity", mappings=SEVERITY, width=110), Column("Alert", label="alertname"), Column("Table", label="table", link=c.TO_TABLE),
-            Column("Pipeline", label="pipeline", link=c.TO_PIPELINE), Column("Since", both, unit="dateTimeFromNow", width=120),
+            Column("Pipeline", label="pipeline", link=c.TO_PIPELINE), Column("Since", both, unit="dateTimeFromNow", width=150),
         ],
         worst=("Severity", False), hide=("team",), none="No alert is firing",
     ).sized(10, 9)  # fmt: skip

@@ -111,6 +111,16 @@ OUTCOME = texts(
 )
 
 
+_ABSENT: list[Json] = [{"type": "special", "options": {"match": "null+nan", "result": {"text": "–", "color": UNKNOWN, "index": 0}}}]
+"""What is not there is grey, never green."""
+_LOWEST = -1e12
+
+
+def _known(steps: tuple[tuple[str, float | None], ...]) -> tuple[tuple[str, float | None], ...]:
+    """The same colours for numbers, and grey where there is none."""
+    return ((UNKNOWN, None), *((colour, _LOWEST if value is None else value) for colour, value in steps))
+
+
 def stat(signal: Signal | None, title: str, help_: str, expr: Expr, *, limits: Limits | None = None, unit: str = Unit.COUNT, none: str = NOTHING_YET, spark: bool = False, **more: Any) -> Panel:
     """One number; coloured by its state when it has limits."""
     limits = limits or (signal.limits if signal else None)
@@ -121,7 +131,7 @@ def stat(signal: Signal | None, title: str, help_: str, expr: Expr, *, limits: L
         "justifyMode": "center", "textMode": "auto", "orientation": "auto", "wideLayout": True, "showPercentChange": False, "percentChangeColorMode": "standard",
     }  # fmt: skip
     defaults = {"noValue": none, **({"min": 0, "max": 1} if unit == Unit.RATIO and signal is not None and limits and limits.worse == "below" else {}), **more.pop("defaults", {})}
-    return Panel("stat", title, help_, (Query(expr, instant=not spark),), 4, 4, unit, steps_of(limits, unit), options, defaults=defaults, **more)
+    return Panel("stat", title, help_, (Query(expr, instant=not spark),), 4, 4, unit, _known(steps_of(limits, unit)) if limits else steps_of(limits, unit), options, defaults=defaults, **more)
 
 
 def graph(title: str, help_: str, queries: Sequence[Query], *, unit: str = Unit.COUNT, limits: Limits | None = None, bars: bool = False, stacked: bool = False, legend: str = "bottom", none: str = NOTHING_YET, **more: Any) -> Panel:
@@ -139,6 +149,8 @@ def graph(title: str, help_: str, queries: Sequence[Query], *, unit: str = Unit.
     defaults = {"noValue": none, "color": {"mode": "palette-classic"}, **more.pop("defaults", {})}
     if bars or stacked or unit in (Unit.COUNT, Unit.BYTES, Unit.USD):
         defaults.setdefault("min", 0)
+    if unit == Unit.COUNT:
+        custom.setdefault("axisSoftMax", 1)
     return Panel("timeseries", title, help_, tuple(queries), 12, 8, unit, steps_of(limits, unit), options, custom, defaults, **more)
 
 
@@ -189,7 +201,7 @@ def table(title: str, help_: str, columns: Sequence[Column], *, worst: tuple[str
     letters = {column.name: letter for column, letter in queries}
     single = len(queries) == 1
     source = {column.name: ("Value" if single else f"Value #{letters[column.name]}") if column.expr is not None else column.label for column in columns}
-    drop = dict.fromkeys(("Time", *hide), True) | {source[column.name]: True for column in columns if column.hidden}
+    drop = dict.fromkeys(("Time", "__name__", *hide), True) | {source[column.name]: True for column in columns if column.hidden}
     organize = {
         "excludeByName": drop, "includeByName": {},
         "indexByName": {source[column.name]: i for i, column in enumerate(columns)},
@@ -211,6 +223,7 @@ def _override(column: Column) -> Json:
     def add(name: str, value: Any) -> None:
         properties.append({"id": name, "value": value})
 
+    add("noValue", "–")
     if column.unit:
         add("unit", str(column.unit))
     if column.decimals is not None:
@@ -219,6 +232,9 @@ def _override(column: Column) -> Json:
         add("thresholds", {"mode": "absolute", "steps": [{"color": colour, "value": value} for colour, value in steps_of(column.limits, column.unit)]})
     if column.mappings:
         add("mappings", column.mappings)
+        add("custom.align", "left")
+    elif column.limits is not None:
+        add("mappings", _ABSENT)
     if column.limits is not None or column.mappings:
         add("custom.cellOptions", {"type": "color-text"})
     if column.width:

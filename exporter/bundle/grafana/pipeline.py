@@ -56,7 +56,7 @@ def _durations() -> Panel:
 
 def _runs() -> Panel:
     ended = [
-        Query(c.of_pipeline(aggregate("sum", increase(sel(metric), "$__interval"))), name)
+        Query(c.of_pipeline(aggregate("sum", increase(sel(metric), "$__interval"))), name, interval="1h")
         for metric, name in ((m.PIPELINE_RUNS_SUCCEEDED, "succeeded"), (m.PIPELINE_RUNS_FAILED, "failed"), (m.PIPELINE_RUNS_RETRIED, "of these after a retry"))
     ]
     return graph(
@@ -74,7 +74,7 @@ def _around() -> tuple[Panel, ...]:
         table("Last failed run", "Its number, what went wrong, and when; the whole message is in the exporter's context.",
               [Column("Run", label="run_id"), Column("Error", label="error_class"), Column("Ended", when, unit="dateTimeFromNow", width=130), Column("x", failed, hidden=True)], worst=("Ended", True), hide=("job", "pipeline"),
               none="It never failed").sized(8, 7),
-        table("Writes", "Tables one step below: they wait when this pipeline fails.", [Column("Table", aggregate("group", below, (lb.DOWNSTREAM,)), hidden=True), Column("Table", label="downstream", link=c.TO_TABLE)],
+        table("Writes", "Tables one step below: they wait when this pipeline fails.", [Column("x", aggregate("group", below, (lb.DOWNSTREAM,)), hidden=True), Column("Table", label="downstream", link=c.TO_TABLE)],
               worst=("Table", False), none="No table is known to be written").sized(8, 7),
         graph("Wait in the queue and backlog", "Runs that wait to be started.", [Query(c.of_pipeline(aggregate("max", sel(m.PIPELINE_QUEUED_RUNS), r.PIPELINE_KEY)), "waiting runs")], limits=s.BACKLOG.limits, none="Nothing waits").sized(8, 7),
         graph("Queue delay", "Time that the newest started run waited.", [Query(_of(s.QUEUE_DELAY), "delay")], unit=Unit.SECONDS, none="Unknown", defaults={"min": 0}).sized(8, 7),
@@ -82,9 +82,10 @@ def _around() -> tuple[Panel, ...]:
         graph("CPU and memory", "Share of what the newest run was given that it used.", [Query(c.of_pipeline(aggregate("max", sel(m.PIPELINE_RESOURCE_USAGE), (lb.RESOURCE,))), "{{resource}}")], unit=Unit.RATIO,
               limits=s.RESOURCE_USAGE.limits, defaults={"min": 0, "max": 1}, none="The source does not tell").sized(8, 7),
         graph("Success and retry rate of 24 h", "Below the red line fails too often.", [Query(_of(s.SUCCESS_RATE), "success"), Query(_of(s.RETRY_RATE), "after a retry")], unit=Unit.RATIO, limits=s.SUCCESS_RATE.limits,
-              defaults={"min": 0, "max": 1}, none="No runs").sized(8, 7),
-        graph("Cost", "Estimated cost of the day and of 30 days.", [Query(_of(s.COST), "{{window}}")], unit=Unit.USD, none="No cost is configured").sized(8, 7),
-        graph("Deadlines missed", "Counted at the deadline.", [Query(c.of_pipeline(aggregate("sum", increase(sel(m.SLA_BREACHES), "1d"))), "in 24 h")], bars=True, none="No deadline", defaults={"decimals": 0}).sized(8, 7),
+              defaults={"min": 0, "max": 1}, none="No runs", custom={"fillOpacity": 0}).sized(6, 7),
+        graph("Cost", "Estimated cost of the day and of 30 days.", [Query(_of(s.COST), "{{window}}")], unit=Unit.USD, none="No cost is configured").sized(6, 7),
+        graph("Deadlines missed", "Counted at the deadline.", [Query(c.of_pipeline(aggregate("sum", increase(sel(m.SLA_BREACHES), "1d"))), "in 24 h")], bars=True, none="No deadline", defaults={"decimals": 0}).sized(6, 7),
+        graph("Failed runs of 28 days", "Share of the runs that failed; 5% are the budget.", [Query(_of(s.FAILURE_BUDGET), "failed")], unit=Unit.RATIO, limits=s.FAILURE_BUDGET.limits, defaults={"min": 0}, none="Fewer than ten runs").sized(6, 7),
     )  # fmt: skip
 
 

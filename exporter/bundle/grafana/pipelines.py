@@ -77,7 +77,7 @@ def board() -> Board:
     last = bars("Duration of the last run in medians", "2× and more is slow.", Query(aggregate("max", _per_pipeline(s.RUN_SLOWNESS), _BY), "{{pipeline}}", instant=True), signal=s.RUN_SLOWNESS,
                 none="No median is known yet").sized(10, 9)  # fmt: skip
     ended = [
-        Query(c.here(aggregate("sum", increase(sel(metric), "$__interval"))), name)
+        Query(c.here(aggregate("sum", increase(sel(metric), "$__interval"))), name, interval="1h")
         for metric, name in ((m.PIPELINE_RUNS_SUCCEEDED, "succeeded"), (m.PIPELINE_RUNS_FAILED, "failed"))
     ]
     runs = graph("Runs that ended", "Successes and failures of all pipelines.", ended, bars=True, stacked=True, overrides=(coloured("succeeded", "green"), coloured("failed", "red")), none="No runs").sized(12, 8)
@@ -87,7 +87,7 @@ def board() -> Board:
         graph("Backlog", "Runs that wait to be started.", [Query(aggregate("max", c.pipelines_of_team(sel(m.PIPELINE_QUEUED_RUNS)), _BY), "{{pipeline}}")], limits=s.BACKLOG.limits, none="Nothing waits").sized(8, 8),
         graph("Retry rate of 24 h", "Share of runs that succeeded only after a retry.", [Query(aggregate("max", _per_pipeline(s.RETRY_RATE), _BY), "{{pipeline}}")], unit=Unit.RATIO, limits=s.RETRY_RATE.limits, none="No runs", defaults={"min": 0}).sized(8, 8),
         graph("CPU and memory", "Share of what a run was given that it used.", [Query(c.here(aggregate("max", sel(m.PIPELINE_RESOURCE_USAGE), (lb.PIPELINE, lb.RESOURCE))), "{{pipeline}} {{resource}}")],
-              unit=Unit.RATIO, limits=s.RESOURCE_USAGE.limits, none="No source tells of resources", defaults={"min": 0, "max": 1}).sized(8, 8),
+              unit=Unit.RATIO, limits=s.RESOURCE_USAGE.limits, none="No source tells of resources", defaults={"min": 0, "max": 1}, custom={"fillOpacity": 0, "lineWidth": 1}).sized(8, 8),
         graph("Slots of the pools", "Slots by state; all taken and tasks waiting is a bottleneck.", [Query(c.here(aggregate("max", sel(m.POOL_SLOTS), (lb.INSTANCE_NAME, lb.POOL, lb.SLOT_STATE))), "{{pool}} {{state}}")], none="No source has pools").sized(8, 8),
         timeline("Schedulers of pipelines", "Health of the orchestrators' components as they tell it.", Query(c.here(aggregate("min", sel(m.SCHEDULER_UP), (lb.INSTANCE_NAME, lb.COMPONENT))), "{{instance_name}} {{component}}"), UP_DOWN,
                  none="No source tells of its components").sized(8, 8),

@@ -117,7 +117,7 @@ def _details() -> tuple[Panel, ...]:
               none="No check counts rows").sized(8, 8),
         graph("Measured against the greatest value allowed", "100% is the limit; only checks with an upper limit above 0.", [Query(c.of_checks(used), "{{check}}")], unit=Unit.RATIO,
               limits=Limits("above", 1), defaults={"min": 0}, none="No check has an upper limit above 0").sized(8, 8),
-        graph("Runs by outcome", "How often checks were run, and what came of it.", [Query(outcomes, "{{outcome}}")], bars=True, stacked=True, none="No runs in this time",
+        graph("Runs by outcome", "How often checks were run, and what came of it.", [Query(outcomes, "{{outcome}}", interval="1h")], bars=True, stacked=True, none="No runs in this time",
               overrides=tuple(coloured(name, colour) for name, colour in (("pass", "green"), ("warn", "yellow"), ("fail", "red"), ("error", "purple"), ("skipped", "#808080"), ("learning", "blue")))).sized(8, 8),
         graph("Anomaly score", "Robust standard deviations from what was expected; negative is too few rows.", [Query(c.of_checks(s.ROWS_SCORE.expr), "{{check}}")],
               defaults={"min": None}, none="No check of this table learns its row count").sized(8, 8),
