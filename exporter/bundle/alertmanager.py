@@ -55,7 +55,10 @@ def _global(notify: NotifySettings) -> Node:
 
 def _office_hours(notify: NotifySettings) -> Node:
     hours = notify.hours
-    return {"times": [{"start_time": hours.begin, "end_time": hours.end}], "weekdays": [hours.days], "location": hours.timezone}
+    first, _, last = hours.days.partition(":")
+    # Alertmanager's week begins on Sunday: a range cannot end there
+    days = [f"{first}:saturday", "sunday"] if last == "sunday" else [hours.days]
+    return {"times": [{"start_time": hours.begin, "end_time": hours.end}], "weekdays": days, "location": hours.timezone}
 
 
 # --- routes ---------------------------------------------------------------------------------------------------
@@ -65,7 +68,8 @@ def _is(label: Label, *values: str) -> str:
 
 def _route(notify: NotifySettings) -> Node:
     def timed(group: str, repeat: str) -> Node:
-        return {"group_wait": scaled("30s", notify.patience), "group_interval": scaled(group, notify.patience), "repeat_interval": repeat}
+        interval = scaled(group, notify.patience)
+        return {"group_wait": scaled("30s", notify.patience), "group_interval": "1s" if interval == "0s" else interval, "repeat_interval": repeat}
 
     routes = [
         {"receiver": DEADMAN if notify.deadman else NOWHERE, "matchers": [_is(lb.ALERTNAME, "Watchdog")], "group_wait": "0s", "group_interval": "1m", "repeat_interval": "5m"},

@@ -83,7 +83,7 @@ def covers(interval: dict[str, Any], at: datetime) -> bool:
     return in_days and any(part["start_time"] <= f"{local:%H:%M}" < part["end_time"] for part in interval["times"])
 
 
-@pytest.mark.parametrize("notify", [NotifySettings(), FULL, NotifySettings(slack=FULL.slack), NotifySettings(email=FULL.email, servicenow=FULL.servicenow)])
+@pytest.mark.parametrize("notify", [NotifySettings(), FULL, NotifySettings(slack=FULL.slack), NotifySettings(email=FULL.email, servicenow=FULL.servicenow), NotifySettings(hours=BusinessHours("monday:sunday", "00:00", "24:00", "UTC"))])
 def test_alertmanager_accepts_whatever_is_configured(tmp_path: Path, notify: NotifySettings) -> None:
     for amtool in amtools():
         assert "SUCCESS" in run(amtool, "check-config", written(tmp_path, notify))

@@ -104,7 +104,7 @@ def test_counters_are_only_read_as_rates_over_the_right_interval(board: dict[str
         for found in re.finditer(r"(\w+)\(([a-z_:]+_(?:total|bucket|sum|count))\b[^)\]]*(\[[^\]]+\])?", target["expr"]):
             assert found[1] in ("rate", "increase"), target["expr"]
         for function, window in re.findall(r"(rate|increase)\([^\[]+\[([^\]]+)\]", target["expr"]):
-            assert window in ({"$__rate_interval"} if function == "rate" else {"$__interval", "1h", "1d", "$__range"}), target["expr"]
+            assert window in ({"$__rate_interval"} if function == "rate" else {"$__interval", "15m", "1h", "1d", "28d"}), target["expr"]
 
 
 @pytest.mark.parametrize("name", BOARDS)
