@@ -13,7 +13,8 @@ from typing import Any
 from exporter.bundle.prometheus import scaled
 from exporter.bundle.yaml_text import dump
 from exporter.catalog import labels as lb
-from exporter.catalog.alerts import ESCALATED, NO_PAGE, all_alerts
+from exporter.catalog.alerts import NO_PAGE, all_alerts
+from exporter.catalog.escalations import ESCALATED
 from exporter.catalog.labels import Label, Severity
 from exporter.config.settings import EmailSettings, NotifySettings, WebhookSettings
 

@@ -8,7 +8,8 @@ from typing import Any
 from exporter.bundle.yaml_text import dump
 from exporter.catalog import labels as lb
 from exporter.catalog import words as w
-from exporter.catalog.alerts import ESCALATED, ESCALATIONS, OWN_TEAM, Alert, Escalation, Subject, all_alerts, escalated
+from exporter.catalog.alerts import OWN_TEAM, Alert, Subject, all_alerts
+from exporter.catalog.escalations import ESCALATED, ESCALATIONS, Escalation, escalated
 from exporter.catalog.labels import Label
 from exporter.catalog.promql import Recording
 from exporter.catalog.recordings import COMPATIBLE, all_recordings

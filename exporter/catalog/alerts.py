@@ -389,26 +389,6 @@ _EXPORTER_ALERTS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Escalation:
-    """Whom an alert that nobody silenced reaches when it fires on and on."""
-
-    to: str
-    severity: Severity
-    after: str
-
-
-ESCALATIONS = (Escalation("manager", Severity.CRITICAL, "30m"), Escalation("vp", Severity.CRITICAL, "2h"), Escalation("team_lead", Severity.HIGH, "2h"))
-ESCALATED = "AlertEscalated"
-
-
-def escalated(step: Escalation) -> Expr:
-    """The alerts of a severity that fire, under another name."""
-    by = (lb.ALERTNAME, lb.JOB, lb.TABLE, lb.PIPELINE, lb.TEAM)
-    firing = sel(f.ALERTS, {lb.ALERTSTATE: is_("firing"), lb.SEVERITY: step.severity, lb.ESCALATION: is_("")})
-    return label_replace(aggregate("max", firing, by), lb.ESCALATED_FROM, "$1", lb.ALERTNAME, "(.*)")
-
-
 def all_alerts() -> tuple[Alert, ...]:
     """Every alert but the escalations."""
     return (*_TABLE_ALERTS, *_PIPELINE_ALERTS, *_OBJECTIVE_ALERTS, *_EXPORTER_ALERTS)

@@ -7,7 +7,8 @@ import re
 from functools import lru_cache
 from importlib.resources import files
 
-from exporter.catalog.alerts import ESCALATED, ESCALATIONS, all_alerts
+from exporter.catalog.alerts import all_alerts
+from exporter.catalog.escalations import ESCALATED, ESCALATIONS
 
 PARTS = ("Diagnosis", "Mitigation", "False alarms")
 

@@ -41,6 +41,7 @@ def effective(config: Config) -> dict[str, Any]:
         "scheduler": {"workers": config.scheduler.workers, "jitter": _duration(config.scheduler.jitter)},
         "score": {"weights": {dimension.value: weight for dimension, weight in config.weights.items()}},
         "log": {"format": config.log.format, "level": config.log.level},
+        "statsd": _present(address=config.statsd.address),
         "notify": _notify(config.notify),
         "tables": [_table(table, secrets) for table in config.tables],
     }

@@ -62,6 +62,13 @@ class SchedulerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StatsdSettings:
+    """The DogStatsD agent that is sent the same results, if any."""
+
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """How log lines look and from which level on they are written."""
 
@@ -161,6 +168,7 @@ class Config:
     scheduler: SchedulerSettings
     log: LogSettings
     notify: NotifySettings
+    statsd: StatsdSettings
     weights: Mapping[Dimension, float]
     tables: tuple[TableSpec, ...]
     files: tuple[str, ...]

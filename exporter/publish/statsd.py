@@ -14,13 +14,18 @@ from dataclasses import dataclass
 
 from exporter.catalog import labels as lb
 from exporter.catalog import metrics as m
-from exporter.catalog.labels import Label, Window
+from exporter.catalog.labels import Label, Outcome, Window
 from exporter.catalog.metrics import Metric
+from exporter.model import Evaluation
+from exporter.score import Score
 
 Samples = Mapping[Metric, Mapping[tuple[str, ...], float]]
 UDP_BYTES, UNIX_BYTES = 1432, 8192
 """Most bytes of one datagram: an Ethernet frame, and what the agent reads from its socket."""
 _UNSAFE = re.compile(r"[|#,\n\r]")
+
+
+_ADDRESS = re.compile(r"udp://([^/:]+|\[[0-9a-fA-F:]+\]):(\d+)|unix://(/.+)")
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,25 @@ MIRRORED = (
 )
 
 
+def samples_of(evaluation: Evaluation, score: Score | None) -> dict[Metric, dict[tuple[str, ...], float]]:
+    """What an evaluation tells of its table, as far as it is mirrored."""
+    table = evaluation.table.name
+    found: dict[Metric, dict[tuple[str, ...], float]] = {}
+    if score is not None and score.dimensions:
+        found[m.SCORE] = {(table, dimension.value): part.ratio for dimension, part in score.dimensions.items() if part.ratio is not None}
+        if score.ratio is not None:
+            found[m.OVERALL_SCORE] = {(table,): score.ratio}
+    if evaluation.facts.rows is not None:
+        found[m.TABLE_ROWS] = {(table,): evaluation.facts.rows}
+    for result in evaluation.results:
+        if result.verdict.outcome.is_verdict:
+            found.setdefault(m.CHECK_STATUS, {})[table, result.spec.id] = 0 if result.verdict.outcome is Outcome.FAIL else 1
+        newest = result.verdict.gauges.get((m.FRESHNESS, ()))
+        if newest is not None:
+            found[m.FRESHNESS] = {(table,): newest}
+    return found
+
+
 def _tags(tags: Mapping[str, str]) -> str:
     shown = ",".join(f"{name}:{_UNSAFE.sub('_', value)}" for name, value in tags.items() if value)
     return f"|#{shown}" if shown else ""
@@ -82,7 +106,7 @@ class Statsd:
 
     def __init__(self, address: str) -> None:
         """Raises ValueError for what is no address."""
-        match = re.fullmatch(r"udp://([^/:]+|\[[0-9a-fA-F:]+\]):(\d+)|unix://(/.+)", address)
+        match = _ADDRESS.fullmatch(address)
         if not match:
             raise ValueError(f'"{address}" is not an agent: write udp://HOST:PORT or unix:///PATH')
         self._path = match[3]

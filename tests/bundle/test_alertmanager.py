@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from exporter.bundle.alertmanager import alertmanager, inhibitions
-from exporter.catalog.alerts import ESCALATIONS, NO_PAGE, all_alerts
+from exporter.catalog.alerts import NO_PAGE, all_alerts
+from exporter.catalog.escalations import ESCALATIONS
 from exporter.catalog.labels import Severity
 from exporter.config.settings import (
     BusinessHours,

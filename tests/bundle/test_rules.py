@@ -13,7 +13,8 @@ import yaml
 
 from exporter.bundle import files
 from exporter.bundle.prometheus import rule_files, scaled
-from exporter.catalog.alerts import ESCALATED, all_alerts
+from exporter.catalog.alerts import all_alerts
+from exporter.catalog.escalations import ESCALATED
 from exporter.catalog.recordings import COMPATIBLE, all_recordings
 from exporter.config.settings import Links, NotifySettings
 from tests.tools import stack

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from exporter.catalog.alerts import ESCALATED, NO_PAGE, Alert, all_alerts
+from exporter.catalog.alerts import NO_PAGE, Alert, all_alerts
+from exporter.catalog.escalations import ESCALATED
 from exporter.catalog.labels import Severity
 from exporter.catalog.runbooks import PARTS, page, sections, written
 from exporter.catalog.signals import Signal, all_signals

@@ -123,9 +123,9 @@ def monitoring(folder: Path, notify: NotifySettings, target: int, receivers: Rec
 
 
 def lake(folder: Path, broken: bool) -> None:
-    """One table per severity, with a null where it must not be while it is broken."""
+    """One table per severity, with nulls where they must not be while it is broken."""
     for severity in SEVERITIES:
-        write_delta(folder / severity, {"id": "int"}, [[None if broken and i == 3 else i] for i in range(10)])
+        write_delta(folder / severity, {"id": "int"}, [[None if broken and i < 3 else i] for i in range(10)])
 
 
 def configuration(folder: Path) -> Path:
@@ -170,7 +170,7 @@ def test_a_defect_reaches_exactly_whom_the_matrix_says_and_its_repair_too(tmp_pa
     lake(tmp_path, broken=True)
     port, notify = stack.free_port(), settings(tmp_path, receivers)
     argv = [sys.executable, "-m", "exporter.cli", "run", "-c", configuration(tmp_path), "--web.listen-address", f"127.0.0.1:{port}"]
-    with stack.server(argv, f"http://127.0.0.1:{port}/-/ready", tmp_path / "exporter.log", 60) as process, monitoring(tmp_path, notify, port, receivers) as (prometheus, am):
+    with stack.server(argv, f"http://127.0.0.1:{port}/-/ready", tmp_path / "exporter.log", 60) as process, monitoring(tmp_path, notify, port, receivers) as (prometheus, _):
         wanted = {("DQCheckFailing", f"t.{one}") for one in SEVERITIES} | {("DQScoreLow", f"t.{one}") for one in SEVERITIES}
         alerts = until(lambda: (now := firing(prometheus)) and wanted <= set(now) and now, "the alerts of the defect fire", 90)
         assert {name for name, _ in alerts} <= {"DQCheckFailing", "DQScoreLow", "DQScoreDegraded", "Watchdog", "AlertEscalated", "FreshnessBudgetBurnsFast"}
@@ -178,7 +178,7 @@ def test_a_defect_reaches_exactly_whom_the_matrix_says_and_its_repair_too(tmp_pa
             assert set(one["annotations"]) >= {"summary", "description", "runbook_url", "dashboard_url", "suggested_action", "owner", "last_failed_run", "downstream"}
             assert all(text.strip() and "<no value>" not in text and "error" not in text.lower()[:6] for text in one["annotations"].values()), one["annotations"]
         failing = alerts["DQCheckFailing", "t.critical"]["annotations"]
-        assert failing["description"] == "not_null_id of t.critical fails: 1 of 10 rows break the rule; measured 1, allowed max 0."
+        assert failing["description"] == "not_null_id of t.critical fails: 3 of 10 rows break the rule; measured 3, allowed max 0."
         assert failing["owner"].startswith("team sales") and failing["last_failed_run"] == "no failed run of a pipeline above is known"
         plain = {key: alert for key, alert in alerts.items() if key[0] != "AlertEscalated"}
         until(lambda: expected(plain) <= seen(receivers), "all receivers have heard", 90)

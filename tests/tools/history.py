@@ -275,7 +275,7 @@ class World:
             put(out, m.PIPELINE_RUNNING_START, begun, **key)
         ended = number if not running else number - 1
         runs = ended - math.floor(self.begin / pipeline.every)
-        bad = sum(math.floor((min(begin, 28 * DAY) - max(end, back)) / pipeline.every) for begin, end in spans if begin > back)
+        bad = sum(math.floor((self.now - max(end, back)) / pipeline.every) - math.floor((self.now - begin) / pipeline.every) for begin, end in spans if begin > back)
         put(out, m.PIPELINE_RUNS, runs, **key)
         put(out, m.PIPELINE_RUNS_FAILED, bad, **key)
         put(out, m.PIPELINE_RUNS_SUCCEEDED, runs - bad, **key)

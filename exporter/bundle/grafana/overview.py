@@ -42,13 +42,13 @@ def _ever_failed() -> Expr:
 def _stats() -> tuple[Panel, ...]:
     bad_tables = c.count(c.of_team(_STATUS.compare("==", 0)))
     return (
-        stat(None, "Tables with failing checks", "How many tables have a check that fails. Red: open the list below.", bad_tables, limits=_SOME),
-        stat(None, "Failing checks", "Checks whose last verdict is fail.", c.count(c.of_team(s.CHECK_STATUS.expr.compare("==", 0))), limits=_SOME),
+        stat(None, "Bad tables", "How many tables have a check that fails. Red: open the list below.", bad_tables, limits=_SOME),
+        stat(None, "Bad checks", "Checks whose last verdict is fail.", c.count(c.of_team(s.CHECK_STATUS.expr.compare("==", 0))), limits=_SOME),
         stat(None, "Stale tables", "Tables whose newest data is older than allowed.", c.count(c.of_team(c.over_limit(s.FRESHNESS_USED))), limits=_SOME),
-        stat(None, "Failed pipelines", "Pipelines whose newest run failed.", c.count(c.here(c.over_limit(s.PIPELINE_STATUS))), limits=_SOME),
-        stat(None, "Checks without a verdict", "Checks that could not be evaluated, or were not run in time: unknown is not green.",
+        stat(None, "Failed runs", "Pipelines whose newest run failed.", c.count(c.here(c.over_limit(s.PIPELINE_STATUS))), limits=_SOME),
+        stat(None, "Unknown", "Checks that could not be evaluated, or were not run in time: unknown is not green.",
              c.count(c.of_team(binary("or", c.over_limit(s.CHECK_ERROR), c.over_limit(s.CHECK_STALENESS)))), limits=Limits("above", 0)),
-        stat(s.SCORE, "Lowest score", "The lowest data-quality score of a table.", aggregate("min", c.of_team(s.SCORE.expr)), defaults={"decimals": 1}),
+        stat(s.SCORE, "Low score", "The lowest data-quality score of a table.", aggregate("min", c.of_team(s.SCORE.expr)), defaults={"decimals": 1}),
     )  # fmt: skip
 
 
@@ -59,8 +59,8 @@ def _alerts() -> Panel:
     return table(
         "Firing alerts", "What people are told about now, the loudest first.",
         [
-            Column("Severity", label="severity", mappings=SEVERITY, width=110), Column("Alert", label="alertname"), Column("Table", label="table", link=c.TO_TABLE),
-            Column("Pipeline", label="pipeline", link=c.TO_PIPELINE), Column("Since", both, unit="dateTimeFromNow", width=150),
+            Column("Severity", label="severity", mappings=SEVERITY, width=105), Column("Alert", label="alertname", width=175), Column("Table", label="table", link=c.TO_TABLE),
+            Column("Pipeline", label="pipeline", link=c.TO_PIPELINE), Column("Since", both, unit="dateTimeFromNow", width=125),
         ],
         worst=("Severity", False), hide=("team",), none="No alert is firing",
     ).sized(10, 9)  # fmt: skip

@@ -239,6 +239,8 @@ def _override(column: Column) -> Json:
         add("custom.cellOptions", {"type": "color-text"})
     if column.width:
         add("custom.width", column.width)
+    else:
+        add("custom.minWidth", 140)
     if column.link:
         add("links", [{"title": f"Open {column.name.lower()}", "url": column.link}])
     return {"matcher": {"id": "byName", "options": column.name}, "properties": properties}

@@ -43,10 +43,10 @@ def _stats() -> tuple[Panel, ...]:
     cost = aggregate("sum", c.pipelines_of_team(aggregate("max", sel(m.PIPELINE_COST, {lb.WINDOW: Window.TODAY}), r.PIPELINE_KEY)))
     return (
         stat(None, "Failed", "Pipelines whose newest run failed.", how_many(s.PIPELINE_STATUS), limits=some),
-        stat(None, "Deadlines missed", "Pipelines whose last deadline passed without a success.", how_many(s.SLA_BREACHED), limits=some),
-        stat(None, "Deadlines at risk", "Pipelines that will be late if they take as long as usual.", how_many(s.SLA_AT_RISK), limits=Limits("above", 1e9, 0)),
+        stat(None, "Late", "Pipelines whose last deadline passed without a success.", how_many(s.SLA_BREACHED), limits=some),
+        stat(None, "At risk", "Pipelines that will be late if they take as long as usual.", how_many(s.SLA_AT_RISK), limits=Limits("above", 1e9, 0)),
         stat(None, "Running", "Pipelines whose newest run is queued or running.", running),
-        stat(s.SUCCESS_RATE, "Worst success rate, 24 h", "The lowest share of successful runs of a pipeline in 24 hours.", aggregate("min", _per_pipeline(s.SUCCESS_RATE)), none="No runs"),
+        stat(s.SUCCESS_RATE, "Success 24 h", "The lowest share of successful runs of a pipeline in 24 hours.", aggregate("min", _per_pipeline(s.SUCCESS_RATE)), none="No runs"),
         stat(None, "Cost today", "Estimated cost of today's runs of all pipelines.", cost, unit=Unit.USD, none="No cost known"),
     )
 

@@ -56,7 +56,7 @@ def _checks() -> Panel:
         "Checks, the worst first", "Every check with its last verdict, what was measured and how old that is.",
         [
             Column("Verdict", c.of_checks(s.CHECK_STATUS.expr), mappings=VERDICT, width=90), Column("Check", label="check"),
-            Column("Severity", label="severity", mappings=SEVERITY, width=110), Column("Dimension", label="dimension", width=120), Column("Type", label="check_type", width=140),
+            Column("Severity", label="severity", mappings=SEVERITY, width=110), Column("Dimension", label="dimension", width=120), Column("Type", label="check_type", width=150),
             Column("Last run", label="outcome", mappings=OUTCOME, width=100), Column("Measured", _per_check(m.CHECK_VALUE), unit=Unit.COUNT, width=100),
             Column("Failed rows", _per_check(m.CHECK_FAILED_ROWS), unit=Unit.COUNT, width=100), Column("Of rows", _per_check(m.CHECK_EVALUATED_ROWS), unit=Unit.COUNT, width=90),
             Column("Verdict's age", c.of_checks(s.VERDICT_AGE.expr), unit=Unit.SECONDS, decimals=0, width=120), Column("i", info, hidden=True), Column("o", outcome, hidden=True),
@@ -112,7 +112,7 @@ def _details() -> tuple[Panel, ...]:
     outcomes = c.of_checks(aggregate("sum", increase(sel(m.CHECK_RUNS), "$__interval"), (lb.OUTCOME,)))
     return (
         graph("Score by dimension", "100% where every row is good; below the lines the alerts are.", [Query(c.of_table(dimension), "{{dimension}}")], unit=Unit.RATIO,
-              limits=s.DIMENSION_SCORE.limits, defaults={"max": 1}).sized(8, 8),
+              limits=s.DIMENSION_SCORE.limits, defaults={"max": 1}, custom={"fillOpacity": 0}).sized(8, 8),
         graph("Share of rows that fail", "Failed rows of evaluated rows, per check that counts rows.", [Query(c.of_checks(share) , "{{check}}")], unit=Unit.RATIO, defaults={"min": 0},
               none="No check counts rows").sized(8, 8),
         graph("Measured against the greatest value allowed", "100% is the limit; only checks with an upper limit above 0.", [Query(c.of_checks(used), "{{check}}")], unit=Unit.RATIO,
