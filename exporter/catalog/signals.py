@@ -323,8 +323,9 @@ EXPORTER_UP = Signal(
     binary("and", sel(f.UP), call("last_over_time", sel(m.BUILD_INFO).over("1d")), _PROCESS), Unit.STATE, _PROCESS, Limits("below", 1),
 )  # fmt: skip
 EXPORTER_ABSENT = Signal(
-    "Exporter absent", "1 while Prometheus knows no exporter at all.", call("absent", sel(m.BUILD_INFO)), Unit.STATE, (), Limits("above", 0)
-)
+    "Exporter absent", "1 while Prometheus has no exporter among its targets.",
+    binary("unless", call("absent", sel(m.BUILD_INFO)), EXPORTER_UP.expr, ()), Unit.STATE, (), Limits("above", 0),
+)  # fmt: skip
 RELOAD = Signal(
     "Configuration in use", "1 while the last configuration that was offered is in use.", _worst(m.CONFIG_RELOAD_SUCCESSFUL, _PROCESS, "min"), Unit.STATE, _PROCESS, Limits("below", 1)
 )
