@@ -37,7 +37,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         with stack.prometheus(folder / "prometheus.yml", folder / "tsdb", "--query.lookback-delta=25m") as url:
             end = time.monotonic() + 60
-            while not query(url, "slo:availability_error_budget_remaining:ratio") and time.monotonic() < end:
+            while not (query(url, "slo:availability_error_budget_remaining:ratio") and query(url, "ALERTS_FOR_STATE")) and time.monotonic() < end:
                 time.sleep(0.5)
             yield url
     finally:
