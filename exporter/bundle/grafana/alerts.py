@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporter.bundle.grafana import common as c
 from exporter.bundle.grafana.panels import (
-    SEVERITY,
+    PRIORITY,
     Board,
     Column,
     Panel,
@@ -29,8 +29,9 @@ _COLOURS = ((Severity.CRITICAL, "red"), (Severity.HIGH, "orange"), (Severity.MED
 
 
 def _alerts(state: str = "firing") -> Expr:
+    """One series per alert, however many Prometheus servers or replicas tell of it."""
     chosen = {lb.JOB: like("$job|"), lb.TEAM: like("$team"), lb.SEVERITY: unlike("none|"), lb.ALERTNAME: not_("Watchdog")}
-    return sel(ALERTS, {lb.ALERTSTATE: is_(state), **chosen})
+    return aggregate("max", sel(ALERTS, {lb.ALERTSTATE: is_(state), **chosen}), _WHAT)
 
 
 def _number(severity: Severity) -> Panel:
@@ -47,10 +48,10 @@ def _now() -> Panel:
     return table(
         "Firing now, the loudest first", "Each alert with what it is about, who owns it and since when it is true.",
         [
-            Column("Severity", label="severity", mappings=SEVERITY, width=120), Column("Alert", label="alertname", width=220), Column("Table", label="table", link=c.TO_TABLE), Column("Check", label="check"),
-            Column("Pipeline", label="pipeline", link=c.TO_PIPELINE), Column("Team", label="team", width=140), Column("Since", since, unit="dateTimeFromNow", width=140),
+            Column("P", label="priority", mappings=PRIORITY, width=50), Column("Alert", label="alertname", width=200), Column("Since", c.prioritised(since), unit="dateTimeFromNow", width=130),
+            Column("Table", label="table", link=c.TO_TABLE), Column("Check", label="check"), Column("Pipeline", label="pipeline", link=c.TO_PIPELINE), Column("Team", label="team", width=120),
         ],
-        worst=("Severity", False), none="No alert is firing",
+        worst=("P", False), hide=("severity",), none="No alert is firing",
     ).sized(24, 10)  # fmt: skip
 
 

@@ -8,9 +8,9 @@ from exporter.bundle.grafana.panels import Variable
 from exporter.catalog import labels as lb
 from exporter.catalog import metrics as m
 from exporter.catalog.foreign import ALERTS
-from exporter.catalog.labels import Label
+from exporter.catalog.labels import Label, Severity
 from exporter.catalog.metrics import Metric
-from exporter.catalog.promql import Expr, Selector, aggregate, binary, is_, like, sel, unlike
+from exporter.catalog.promql import Expr, Selector, aggregate, binary, is_, label_replace, like, sel, unlike
 from exporter.catalog.recordings import PIPELINE_KEY, TABLE_KEY
 from exporter.catalog.signals import Signal
 
@@ -86,7 +86,17 @@ def over_limit(signal: Signal) -> Expr:
     return signal.expr.compare(signal.limits.op, signal.limits.bad)
 
 
-def firing(**matchers: str) -> Selector:
+def firing() -> Selector:
     """Alerts that fire, without those that only serve others."""
     found = sel(ALERTS, {lb.ALERTSTATE: is_("firing"), lb.SEVERITY: unlike("none|")})
     return found.where(_CHOSEN)
+
+
+PRIORITY = Label("priority")
+
+
+def prioritised(expr: Expr) -> Expr:
+    """With the label `priority` (P1 to P4), which sorts as loud as it is."""
+    for number, severity in enumerate(Severity, start=1):
+        expr = label_replace(expr, PRIORITY, f"P{number}", lb.SEVERITY, severity.value)
+    return expr

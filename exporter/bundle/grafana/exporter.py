@@ -53,10 +53,10 @@ def _of(signal: Signal) -> Expr:
 def _stats() -> tuple[Panel, ...]:
     return (
         stat(s.EXPORTER_UP, "Exporter", "1 while it answers scrapes.", aggregate("min", _of(s.EXPORTER_UP)), defaults={"mappings": UP_DOWN}, none="Unknown"),
-        stat(s.RELOAD, "Configuration", "Whether the last configuration that was offered is in use.", aggregate("min", _of(s.RELOAD)), defaults={"mappings": _USED}, none="Unknown"),
+        stat(s.RELOAD, "Config", "Whether the last configuration that was offered is in use.", aggregate("min", _of(s.RELOAD)), defaults={"mappings": _USED}, none="Unknown"),
         stat(s.SCHEDULER_LAG, "Lag", "How long the table that waits longest has been due.", aggregate("max", _of(s.SCHEDULER_LAG))),
         stat(s.ERROR_SHARE, "Not evaluable", "Share of runs that ended in an error, of the last hour.", aggregate("max", _of(s.ERROR_SHARE)), none="No runs"),
-        stat(None, "Sources that do not answer", "Sources of pipelines whose last attempt failed.", c.count(c.here(c.over_limit(s.COLLECTOR_UP))), limits=Limits("above", 0)),
+        stat(None, "Sources down", "Sources of pipelines whose last attempt failed.", c.count(c.here(c.over_limit(s.COLLECTOR_UP))), limits=Limits("above", 0)),
         stat(None, "Dead letters", "Payloads that could not be understood.", binary("or", aggregate("sum", _of(s.DEAD_LETTERS)), c.zero()), limits=Limits("above", 1e9, 0)),
     )
 

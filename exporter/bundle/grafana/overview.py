@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from exporter.bundle.grafana import common as c
 from exporter.bundle.grafana.panels import (
+    PRIORITY,
     RUN_STATE,
-    SEVERITY,
     VERDICT,
     Board,
     Column,
@@ -59,10 +59,10 @@ def _alerts() -> Panel:
     return table(
         "Firing alerts", "What people are told about now, the loudest first.",
         [
-            Column("Severity", label="severity", mappings=SEVERITY, width=105), Column("Alert", label="alertname", width=175), Column("Table", label="table", link=c.TO_TABLE),
-            Column("Pipeline", label="pipeline", link=c.TO_PIPELINE), Column("Since", both, unit="dateTimeFromNow", width=125),
+            Column("P", label="priority", mappings=PRIORITY, width=45), Column("Alert", label="alertname", width=170), Column("Since", c.prioritised(both), unit="dateTimeFromNow", width=120),
+            Column("Table", label="table", link=c.TO_TABLE), Column("Pipeline", label="pipeline", link=c.TO_PIPELINE),
         ],
-        worst=("Severity", False), hide=("team",), none="No alert is firing",
+        worst=("P", False), hide=("team", "severity"), none="No alert is firing",
     ).sized(10, 9)  # fmt: skip
 
 

@@ -106,6 +106,7 @@ RUN_STATE = texts((0, "✗ Failed", BAD), (1, "▶ Running", "blue"), (2, "✓ S
 YES_NO_BAD = texts((0, "no", GOOD), (1, "yes", BAD))
 UP_DOWN = texts((0, "✗ down", BAD), (1, "✓ up", GOOD))
 SEVERITY = texts(("critical", "P1 critical", BAD), ("high", "P2 high", "orange"), ("medium", "P3 medium", WATCH), ("low", "P4 low", "blue"), ("none", "–", NEUTRAL))
+PRIORITY = texts(("P1", "P1", BAD), ("P2", "P2", "orange"), ("P3", "P3", WATCH), ("P4", "P4", "blue"))
 OUTCOME = texts(
     ("pass", "✓ pass", GOOD), ("warn", "! warn", WATCH), ("fail", "✗ fail", BAD), ("error", "? error", "purple"), ("skipped", "skipped", UNKNOWN), ("learning", "learning", "blue")
 )

@@ -41,9 +41,9 @@ def _stats() -> tuple[Panel, ...]:
     failing = c.of_table(s.CHECK_STATUS.expr.compare("==", 0))
     return (
         stat(s.SCORE, "Score", "Weighted score over the dimensions that are known.", c.of_table(s.SCORE.expr), spark=True, defaults={"decimals": 1}),
-        stat(None, "Failing checks", "Checks of this table whose last verdict is fail.", c.count(failing), limits=Limits("above", 0)),
-        stat(s.FRESHNESS_USED, "Age of what is allowed", "100% means: just as old as the freshness check allows.", c.of_table(s.FRESHNESS_USED.expr), none="No limit"),
-        stat(None, "Age of the newest data", "Time since the newest data that is not in the future.", c.of_table(s.FRESHNESS_AGE.expr), unit=Unit.SECONDS, none="Unknown"),
+        stat(None, "Bad checks", "Checks of this table whose last verdict is fail.", c.count(failing), limits=Limits("above", 0)),
+        stat(s.FRESHNESS_USED, "Age used", "100% means: just as old as the freshness check allows.", c.of_table(s.FRESHNESS_USED.expr), none="No limit"),
+        stat(None, "Data age", "Time since the newest data that is not in the future.", c.of_table(s.FRESHNESS_AGE.expr), unit=Unit.SECONDS, none="Unknown"),
         stat(None, "Deadline in", "Time until new data must have arrived.", c.of_table(s.DEADLINE_LEFT.expr), unit=Unit.SECONDS, none="No deadline"),
         stat(s.COVERAGE, "Known", "Share of the checks whose verdict is known and current.", c.of_table(s.COVERAGE.expr)),
     )
