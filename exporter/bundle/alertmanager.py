@@ -106,7 +106,7 @@ def inhibitions() -> list[Node]:
     """What holds back what, so that one fault is one message."""
     following = [alert.name for alert in all_alerts() if alert.follows]
     symptoms = [alert.name for alert in all_alerts() if alert.group == "exporter" and alert.name not in ("ExporterDown", "ExporterAbsent", "Watchdog")]
-    return [
+    rules = [
         _inhibit([_is(lb.ALERTNAME, "ProbableCause")], [_is(lb.ALERTNAME, *following)], [lb.JOB, lb.TABLE]),
         _inhibit([_is(lb.ALERTNAME, "ExporterDown")], [_is(lb.ALERTNAME, "DQCheckError", "DQCheckNotRunning", "DQCheckNeverRun", "ExporterAvailabilityBudgetBurns")], [lb.JOB]),
         _inhibit([_is(lb.ALERTNAME, "ExporterDown")], [_is(lb.ALERTNAME, *symptoms)], [lb.JOB, lb.INSTANCE]),
@@ -116,6 +116,13 @@ def inhibitions() -> list[Node]:
         _inhibit([_is(lb.ALERTNAME, "ExporterCollectorDown")], [_is(lb.ALERTNAME, "ExporterBreakerOpen")], [lb.JOB, lb.INSTANCE_NAME]),
         _inhibit([_is(lb.ALERTNAME, "FreshnessBudgetBurnsFast")], [_is(lb.ALERTNAME, "FreshnessBudgetBurnsSlowly")], [lb.JOB, lb.TABLE]),
     ]
+    return rules + [_of_escalations(rule) for rule in rules]
+
+
+def _of_escalations(rule: Node) -> Node:
+    """The same for the escalations of the alerts that are held back."""
+    names = rule["target_matchers"][0].removeprefix(lb.ALERTNAME.name)
+    return {**rule, "target_matchers": [_is(lb.ALERTNAME, ESCALATED), lb.ESCALATED_FROM.name + names]}
 
 
 def _inhibit(source: list[str], target: list[str], equal: Sequence[Label]) -> Node:

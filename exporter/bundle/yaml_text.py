@@ -1,4 +1,4 @@
-"""YAML as people write it: long text in folded blocks, keys in the order given, the same bytes every time."""
+"""YAML as people write it: keys in the order given, the same bytes every time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,6 @@ from enum import StrEnum
 from typing import Any
 
 import yaml
-
-
-class Literal(str):
-    """Text that is kept line by line, in a block."""
-
-    __slots__ = ()
 
 
 class _Dumper(yaml.SafeDumper):
@@ -22,7 +16,6 @@ class _Dumper(yaml.SafeDumper):
         return super().increase_indent(flow, False)
 
 
-_Dumper.add_representer(Literal, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|"))
 _Dumper.add_multi_representer(StrEnum, lambda dumper, member: dumper.represent_str(member.value))
 
 

@@ -136,8 +136,16 @@ def test_a_failed_pipeline_holds_back_freshness_and_volume_of_the_table_below_an
     assert rule["equal"] == ["job", "table"]
 
 
+def test_what_is_held_back_is_not_escalated_either() -> None:
+    rules = inhibitions()
+    labels = {"alertname": "AlertEscalated", "escalated_from": "DataStale"}
+    holding = [rule["source_matchers"] for rule in rules if all(holds(matcher, labels) for matcher in rule["target_matchers"])]
+    assert holding == [['alertname="ProbableCause"']]
+    assert len(rules) % 2 == 0
+
+
 def test_inhibition_names_alerts_that_exist_and_labels_that_they_have() -> None:
-    names = {alert.name for alert in all_alerts()}
+    names = {*(alert.name for alert in all_alerts()), "AlertEscalated"}
     for rule in inhibitions():
         for matcher in rule["source_matchers"] + rule["target_matchers"]:
             assert set(re.findall(r"[A-Z]\w+", matcher.split("=", 1)[1])) <= names
