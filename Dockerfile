@@ -10,7 +10,8 @@ FROM python:3.11-slim-bookworm
 RUN apt-get update \
     && apt-get install -y --no-install-recommends openjdk-17-jre-headless procps tini \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --create-home --home-dir /var/lib/dq-exporter dq
+    && useradd --system --uid 10001 --create-home --home-dir /var/lib/dq-exporter dq \
+    && install -d -o dq -g dq /lake
 COPY --from=build /opt/dq-exporter /opt/dq-exporter
 ENV PATH=/opt/dq-exporter/bin:$PATH \
     PYTHONUNBUFFERED=1 \

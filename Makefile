@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench bench-anomaly clean
+.PHONY: help setup demo test lint format bundle pictures bench bench-anomaly clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,16 @@ lint: setup ## ruff, mypy and the import contracts
 
 format: setup ## sort imports and mend what ruff can mend
 	$(BIN)/ruff check --fix .
+
+bundle: setup ## render dashboards, rules and routing anew
+	$(BIN)/dq-exporter bundle -c deploy/dq-exporter.yml
+
+pictures: setup tests/tools/grafana-preview/node_modules ## the pictures of the README, drawn from a made-up history (needs Node and Chromium)
+	$(BIN)/python -m tests.tools.pictures docs/images overview table pipelines score
+
+tests/tools/grafana-preview/node_modules: tests/tools/grafana-preview/package-lock.json
+	cd tests/tools/grafana-preview && npm ci --silent
+	@touch $@
 
 bench: setup ## measurements of speed and memory
 	$(BIN)/python -m pytest $(filter-out tests/bench/bench_anomaly.py,$(wildcard tests/bench/bench_*.py)) --timeout 1800 -s $(ARGS)

@@ -209,3 +209,13 @@ COMPONENT = Label("component")
 RECEIPT = Label("receipt", Receipt)
 UPSTREAM = Label("upstream")
 DOWNSTREAM = Label("downstream")
+
+# What Prometheus adds: to every scraped series, to histograms, and to the series of its alerts.
+JOB = Label("job")
+INSTANCE = Label("instance")
+LE = Label("le")
+ALERTNAME = Label("alertname")
+ALERTSTATE = Label("alertstate")
+ESCALATION = Label("escalation")
+ESCALATED_FROM = Label("escalated_from")
+SLO = Label("slo")

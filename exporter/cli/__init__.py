@@ -1,9 +1,9 @@
 """The command line: where the parts are put together."""
 
-from exporter.cli import commands, learning, sources
+from exporter.cli import bundling, commands, learning, sources
 from exporter.cli.common import app
 
-__all__ = ["app", "commands", "learning", "main", "sources"]
+__all__ = ["app", "bundling", "commands", "learning", "main", "sources"]
 
 
 def main() -> None:

@@ -47,6 +47,7 @@ from exporter.learned.buckets import judged_from
 from exporter.logs import set_up
 from exporter.model import Evaluation, TableSpec
 from exporter.publish.series import series_bounds
+from exporter.publish.statsd import Statsd, gauges, samples_of
 from exporter.store import Store, StoreError
 from exporter.web import AddressError, WebConfigError, WebSettings
 
@@ -72,7 +73,13 @@ def run(
     try:
         web = WebSettings.of(listen or settings.web.listen_address, web_config, settings.web.token)
         with parts_of(settings) as parts:
-            exporter = Exporter(config, parts, web)
+            mirror = Statsd(settings.statsd.address) if settings.statsd.address else None
+
+            def evaluated(evaluation: Evaluation) -> None:
+                if mirror is not None:
+                    mirror.send(gauges(samples_of(evaluation, parts.publisher.score_after(evaluation)), utc_now().timestamp()))
+
+            exporter = Exporter(config, parts, web, evaluated)
             exporter.handle_signals()
             exporter.start()
             try:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from exporter.catalog.labels import Engine
 from exporter.checks import ConfiguredCheck
 from exporter.config.secret_values import MASK, looks_secret, mask_urls
-from exporter.config.settings import Config
+from exporter.config.settings import Config, NotifySettings, WebhookSettings
 from exporter.expression import Expression, Query
 from exporter.model import CheckSpec, TableSpec
 from exporter.pipelines.spec import PipelineSpec
@@ -42,6 +42,8 @@ def effective(config: Config) -> dict[str, Any]:
         "scheduler": {"workers": config.scheduler.workers, "jitter": _duration(config.scheduler.jitter)},
         "score": {"weights": {dimension.value: weight for dimension, weight in config.weights.items()}},
         "log": {"format": config.log.format, "level": config.log.level},
+        "statsd": _present(address=config.statsd.address),
+        "notify": _notify(config.notify),
         "tables": [_table(table, secrets) for table in config.tables],
         "sources": {source.name: plain(source.model) | dict.fromkeys(source.secrets, MASK) for source in config.watching.sources},
         "pipelines": [_pipeline(pipeline) for pipeline in config.watching.pipelines],
@@ -69,6 +71,28 @@ def _spark(config: Config) -> dict[str, Any]:
         master=spark.master, remote=spark.remote, conf=_masked(spark.conf, config.secrets) or None,
         jars=list(spark.jars) or None, token=MASK if spark.token else None,
     )  # fmt: skip
+
+
+def _notify(notify: NotifySettings) -> dict[str, Any]:
+    mail, slack, hours = notify.email, notify.slack, notify.hours
+    begin, _, last = hours.days.partition(":")
+    return _present(
+        pagerduty={"routing_key_file": notify.pagerduty.routing_key_file} if notify.pagerduty else None,
+        slack={"api_url_file": slack.api_url_file, "channels": {"urgent": slack.urgent, "alerts": slack.alerts, "info": slack.info}} if slack else None,
+        email=_present(
+            smarthost=mail.smarthost, **{"from": mail.sender}, to={"high": mail.high, "medium": mail.medium},
+            username=mail.username, password_file=mail.password_file, require_tls=mail.require_tls,
+        ) if mail else None,
+        servicenow=_webhook(notify.servicenow), deadman=_webhook(notify.deadman),
+        escalation=_present(manager=notify.escalation.manager, vp=notify.escalation.vp, team_lead=notify.escalation.team_lead),
+        business_hours={"days": begin[:3] + (f"-{last[:3]}" if last else ""), "begin": hours.begin, "end": hours.end, "timezone": hours.timezone},
+        links={"grafana": notify.links.grafana, "exporter": notify.links.exporter, "alertmanager": notify.links.alertmanager},
+        patience=notify.patience,
+    )  # fmt: skip
+
+
+def _webhook(webhook: WebhookSettings | None) -> dict[str, Any] | None:
+    return _present(url=webhook.url, token_file=webhook.token_file) if webhook else None
 
 
 def _table(table: TableSpec, secrets: Collection[str]) -> dict[str, Any]:

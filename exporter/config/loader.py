@@ -8,6 +8,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
+from exporter.config import notify as _notify  # noqa: F401 - registers its section
 from exporter.config.binding import Findings, Scope, show
 from exporter.config.pipelines import WATCHING, check_written_tables, resolve_watching
 from exporter.config.problems import ConfigError, Problem, nearest
@@ -33,6 +34,24 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     finally:
         if collecting:
             gc.enable()
+
+
+def load_section(path: Path, key: str, environ: Mapping[str, str]) -> Any:
+    """The settings of one section alone, for those who have neither the tables nor the secrets of the others.
+
+    Raises ConfigError with the problems of the files and of that section.
+    """
+    findings = Findings(environ)
+    scopes = []
+    for file in _files(Path(path), findings):
+        document, problems = read(file)
+        findings.problems += problems
+        if document is not None:
+            scopes.append(Scope(document, (), findings))
+    settings = _section(key, scopes) if scopes else None
+    if findings.problems or settings is None:
+        raise ConfigError(findings.safe_problems())
+    return settings
 
 
 def _load(path: Path, environ: Mapping[str, str]) -> Config:

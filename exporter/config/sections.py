@@ -23,6 +23,7 @@ from exporter.config.settings import (
     LogSettings,
     SchedulerSettings,
     SparkSettings,
+    StatsdSettings,
     StoreSettings,
     WebSettings,
 )
@@ -30,7 +31,7 @@ from exporter.score import DEFAULT_WEIGHTS
 from exporter.units import Duration, Size, Zone, parse_zone
 
 SECTIONS: dict[str, type[Section]] = {}
-LATER = ("notify", "bridge")
+LATER = ("bridge",)
 """Sections of the interface that this version does not have yet; each leaves the list when it is registered."""
 
 
@@ -215,6 +216,22 @@ class ScoreModel(Section):
         if not any(weights.values()):
             scope.report("at least one weight must be greater than 0", "weights")
         return weights
+
+
+def _agent(text: str) -> str:
+    if not re.fullmatch(r"udp://([^/:]+|\[[0-9a-fA-F:]+\]):\d{1,5}|unix:///.+", text):
+        raise ValueError(f'"{text}" is not an agent: write udp://HOST:PORT or unix:///PATH')
+    return text
+
+
+@section("statsd")
+class StatsdModel(Section):
+    """A DogStatsD agent that is sent the same results; nothing is sent without an address."""
+
+    address: Annotated[str, AfterValidator(_agent)] | None = Field(default=None, examples=["udp://127.0.0.1:8125", "unix:///var/run/datadog/dsd.socket"])
+
+    def resolve(self, scope: Scope) -> StatsdSettings:
+        return StatsdSettings(self.address)
 
 
 @section("log")

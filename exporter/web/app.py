@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from exporter.catalog import runbooks
 from exporter.catalog.labels import Outcome, SourceType
 from exporter.checks.row_count_anomaly import RowCountAnomaly
 from exporter.collect import Collectors
@@ -137,6 +138,11 @@ def create_app(
     @app.api_route("/", methods=["GET", "HEAD"])
     def home() -> Response:
         return HTMLResponse(pages.home(view(publisher.state(), clock())))
+
+    @app.api_route("/runbooks", methods=["GET", "HEAD"])
+    def runbook_page() -> Response:
+        """What to do about each alert; the alerts link to it."""
+        return HTMLResponse(runbooks.page())
 
     @app.api_route("/tables/{name:path}", methods=["GET", "HEAD"])
     def table(name: str) -> Response:

@@ -69,7 +69,7 @@ def test_a_poll_costs_what_changed_not_what_there_is(tmp_path: Path) -> None:
 
 
 def test_fifty_thousand_events_in_random_order_at_five_hundred_a_second(tmp_path: Path) -> None:
-    chance = random.Random(11)  # noqa: S311
+    chance = random.Random(11)
     story: list[dict[str, Any]] = []
     for number in range(EVENTS // 4):
         start = number * 0.01

@@ -196,7 +196,7 @@ def test_without_a_source_of_lineage_the_endpoint_says_so(tmp_path: Path) -> Non
 
 def test_each_endpoint_has_a_token_of_its_own(tmp_path: Path) -> None:
     rig = Rig(tmp_path, {**CONFIG, "sources": {"lineage": {"type": "openlineage", "token_env": "TOKEN"}}}, Clock(at(6)))
-    server = http(rig, WebSettings(token="admin"))  # noqa: S106
+    server = http(rig, WebSettings(token="admin"))
     statuses = [
         httpx.post(server.url + path, json=lineage("START", "u1", 0), headers={"Authorization": f"Bearer {token}"}).status_code
         for path, token in (("/api/v1/lineage", "secret-token"), ("/api/v1/lineage", "admin"), ("/api/v1/lineage", "x"), ("/api/v1/events", "secret-token"), ("/api/v1/events", "admin"))
@@ -237,7 +237,7 @@ def test_spark_says_complete_after_a_failure_and_has_failed_all_the_same(rig: Ri
 
 
 def test_any_order_with_repetitions_gives_the_state_of_in_order_once(tmp_path: Path) -> None:
-    chance = random.Random(7)  # noqa: S311
+    chance = random.Random(7)
     story: list[dict[str, Any]] = []
     for number in range(120):
         run, job, start = str(uuid.UUID(int=number)), f"job{number % 6}", number * 3.0

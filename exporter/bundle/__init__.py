@@ -1,0 +1,1 @@
+"""Renders the catalogue for others: Prometheus, Alertmanager, Grafana, Datadog."""

@@ -1,0 +1,1 @@
+"""Grafana dashboards: one file per board, drawn with the words of panels.py, turned into JSON by render.py."""
