@@ -104,7 +104,7 @@ def _replay(ledger: Ledger, watched: Watched, one: StoredLetter) -> None:
     if spec is None:
         raise Unreadable(f"source {one.source} is no longer configured")
     name, said, events = kept_of(watched, spec, spec.model.understand(json.loads(one.payload), one.at), one.at)
-    ledger.receive(events, {name: list(said.flows)}, {name: list(said.tests)}, utc_now())
+    ledger.receive(events, {name: list(said.flows)}, {name: list(said.tests)}, {}, utc_now())
 
 
 @dlq.command("drop", epilog="Example: dq-exporter dlq drop 12")

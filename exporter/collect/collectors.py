@@ -24,6 +24,8 @@ from exporter.units import format_duration
 
 log = structlog.get_logger("dq_exporter")
 _PULSE = 1.0
+_GATHER = 0.5
+"""More often than that nothing is brought up to date: what comes meanwhile is worked on together."""
 _EVENTS_KEPT = timedelta(days=7)
 _OUTDATED = 10
 """A source that was not asked in full for so many of its intervals (at least ten minutes) no longer tells when a table was last written."""
@@ -94,6 +96,7 @@ class Collectors:
                 log.exception("pipelines not brought up to date")
             self.receiver.stored.wait(_PULSE)
             self.receiver.stored.clear()
+            self._stop.wait(_GATHER)
 
     def prune(self, before: datetime) -> None:
         """Forgets what is older than the retention. Raises StoreError."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from time import monotonic
 
 import structlog
 
@@ -27,6 +28,8 @@ from exporter.store.state import CounterKey
 log = structlog.get_logger("dq_exporter")
 _ANEW_EVERY = timedelta(hours=1)
 _LOOK_EVERY = timedelta(seconds=5)
+_PAUSE = 4
+"""Looking takes at most a fifth of the time, however much changes: what changed meanwhile is looked at together."""
 _LINEAGE_EVERY = timedelta(seconds=30)
 _LINEAGE_FOR = timedelta(days=30)
 _MOST_EDGES = 5000
@@ -58,6 +61,7 @@ class Keeper:
         self._changed: set[Job] = set()
         self._lock = threading.Lock()
         self._looked_at: datetime | None = None
+        self._took = timedelta(0)
         self._drawn_at: datetime | None = None
         self._shown: dict[Subject, Samples] = {}
         self.backlog: tuple[int, datetime | None] = (0, None)
@@ -83,13 +87,15 @@ class Keeper:
         added, jobs = self._ledger.count(now, lambda run, is_retried: self._increments(watched, run, is_retried))
         self._publisher.add(added)
         self.changed(jobs)
+        patience = _PAUSE * self._took if self._changed else _LOOK_EVERY
+        if self._looked_at is not None and now - self._looked_at < patience:
+            return
         with self._lock:
             changed, self._changed = self._changed, set()
-        if not changed and not jobs and self._looked_at is not None and now - self._looked_at < _LOOK_EVERY:
-            return
-        self._looked_at = now
+        began, self._looked_at = monotonic(), now
         self._judge(watched, changed, now)
         self._draw(watched, now)
+        self._took = timedelta(seconds=monotonic() - began)
 
     @staticmethod
     def _is_pushed(watched: Watched, source: str) -> bool:

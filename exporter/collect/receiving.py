@@ -17,6 +17,8 @@ from exporter.pipelines.base import DeadLetter, Flow, TestResult, Understood, Un
 from exporter.pipelines.spec import SourceSpec
 from exporter.publish.prometheus import Publisher
 from exporter.store import Ledger, Received, StoreError
+from exporter.store.inbox import EventKey
+from exporter.store.state import CounterKey
 
 _MOST_WAITING = 5000
 _AT_ONCE = 1000
@@ -28,12 +30,15 @@ class Overloaded(Exception):
 
 @dataclass
 class _Parcel:
-    """What one request brought, and who waits for it to be stored."""
+    """What one request brought, and who waits for it to be stored; the answer is how many of its events were known already."""
 
+    kind: SourceType
     events: list[Received] = field(default_factory=list)
     flows: dict[str, list[Flow]] = field(default_factory=dict)
     tests: dict[str, list[TestResult]] = field(default_factory=dict)
     letters: dict[str, list[DeadLetter]] = field(default_factory=dict)
+    accepted: int = 0
+    refused: int = 0
     stored: Future[int] = field(default_factory=Future)
 
 
@@ -79,21 +84,16 @@ class Receiver:
         spec, now = self.source(kind), self._clock()
         if spec is None:
             raise LookupError(f"no source of type {kind} is configured; add one under `sources`")
-        parcel, refused = _Parcel(), {}
+        parcel, refused = _Parcel(kind), {}
         for place, payload in enumerate(payloads):
             try:
                 self._sort(spec, self._understood(spec, payload, now), parcel, now)
             except Unreadable as problem:
                 refused[place] = str(problem)
                 parcel.letters.setdefault(spec.name, []).append(letter(payload, problem))
-        new = self._put(parcel) if parcel.events or parcel.flows or parcel.tests or parcel.letters else 0
-        accepted = len(payloads) - len(refused)
-        told = len({event.key for event in parcel.events})
-        duplicates = max(0, told - new) if told else 0
-        for receipt, count in ((Receipt.ACCEPTED, accepted - duplicates), (Receipt.DUPLICATE, duplicates), (Receipt.REFUSED, len(refused))):
-            if count:
-                self._publisher.count(m.EVENTS_RECEIVED, (kind.value, receipt.value), count)
-        return Taken(accepted - duplicates, duplicates, refused)
+        parcel.accepted, parcel.refused = len(payloads) - len(refused), len(refused)
+        duplicates = self._put(parcel)
+        return Taken(parcel.accepted - duplicates, duplicates, refused)
 
     def _understood(self, spec: SourceSpec, payload: Any, now: datetime) -> Understood:
         if not isinstance(payload, dict):
@@ -137,23 +137,33 @@ class Receiver:
                     parcel.stored.set_exception(failure)
 
     def _write(self, parcels: Sequence[_Parcel]) -> None:
-        """One transaction for all; how many events of each request are new is told from what was seen before it."""
+        """One transaction for all."""
         now = self._clock()
         events = [event for parcel in parcels for event in parcel.events]
         flows: dict[str, list[Flow]] = {}
         tests: dict[str, list[TestResult]] = {}
+        letters: dict[str, list[DeadLetter]] = {}
         for parcel in parcels:
-            for name, some in parcel.flows.items():
-                flows.setdefault(name, []).extend(some)
-            for name, results in parcel.tests.items():
-                tests.setdefault(name, []).extend(results)
-            for name, letters in parcel.letters.items():
-                self._ledger.bury(name, letters, now)
-        new = self._ledger.receive(events, flows, tests, now)
-        for parcel in parcels:
-            keys = {(event.source, event.report.job, event.report.run_id, event.key) for event in parcel.events}
-            parcel.stored.set_result(len({key for *_, key in keys & new}))
-            new -= keys
+            for kept, brought in ((flows, parcel.flows), (tests, parcel.tests), (letters, parcel.letters)):
+                for name, some in brought.items():
+                    kept.setdefault(name, []).extend(some)  # type: ignore[arg-type]
+        known: list[int] = []
+
+        def increments(new: set[EventKey]) -> dict[CounterKey, float]:
+            added: dict[CounterKey, float] = {}
+            for parcel in parcels:
+                keys = {(*event.run, event.key) for event in parcel.events}
+                known.append(max(0, len({event.key for event in parcel.events}) - len({key for *_, key in keys & new})))
+                new = new - keys
+                told = ((Receipt.ACCEPTED, parcel.accepted - known[-1]), (Receipt.DUPLICATE, known[-1]), (Receipt.REFUSED, parcel.refused))
+                for receipt, count in told:
+                    series = (m.EVENTS_RECEIVED.name, (parcel.kind.value, receipt.value))
+                    added[series] = added.get(series, 0.0) + count
+            return added
+
+        self._publisher.add(self._ledger.receive(events, flows, tests, letters, now, increments))
+        for parcel, duplicates in zip(parcels, known, strict=True):
+            parcel.stored.set_result(duplicates)
         self.stored.set()
 
 

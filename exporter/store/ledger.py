@@ -67,17 +67,23 @@ class Ledger:
         return {(run.source, run.job) for run in changed}
 
     # --- received events ---
-    def receive(self, events: Sequence[Received], flows: Mapping[str, Sequence[Flow]], tests: Mapping[str, Sequence[TestResult]], now: datetime) -> set[EventKey]:
-        """Keeps what was sent; returns which events are new. Once it returns, nothing of it is lost."""
+    def receive(
+        self, events: Sequence[Received], flows: Mapping[str, Sequence[Flow]], tests: Mapping[str, Sequence[TestResult]],
+        letters: Mapping[str, Sequence[DeadLetter]], now: datetime, increments: Callable[[set[EventKey]], Mapping[CounterKey, float]] = lambda new: {},
+    ) -> Mapping[CounterKey, float]:  # fmt: skip
+        """Keeps what was sent, and adds the `increments` that follow from which events are new; returns these. Once it returns, nothing of it is lost."""
         with self._store.transaction() as connection:
             for source in sorted({event.source for event in events}):
                 sources.begin_watching(connection, source, {event.report.job for event in events if event.source == source}, now)
-            new = inbox.keep(connection, events)
+            added = increments(inbox.keep(connection, events))
             for source, some in flows.items():
                 sources.save_flows(connection, source, some, now)
             for source, results in tests.items():
                 sources.save_tests(connection, source, results)
-        return new
+            for source, unreadable in letters.items():
+                sources.bury(connection, source, unreadable, now)
+            counters.add(connection, added)
+        return added
 
     def work(self, is_pushed: Callable[[str], bool], limit: int = 500) -> tuple[set[Job], int]:
         """Folds the oldest received events into runs; returns the jobs that changed and how many events that were."""
@@ -167,11 +173,6 @@ class Ledger:
             return sources.tests(connection, since)
 
     # --- dead letters ---
-    def bury(self, source: str, letters: Sequence[DeadLetter], now: datetime) -> None:
-        """Keeps payloads that were not understood."""
-        with self._store.transaction() as connection:
-            sources.bury(connection, source, letters, now)
-
     def letters(self, numbers: Collection[int] | None = None) -> list[StoredLetter]:
         """The dead letters, or those of some numbers, oldest first."""
         with self._store.reading() as connection:

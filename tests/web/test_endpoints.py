@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import ssl
 import subprocess
 import time
@@ -312,3 +313,10 @@ def test_the_course_of_the_score_is_drawn_with_gaps_where_it_was_unknown() -> No
 
 
 LEARNED_FIRST = date(2025, 11, 16)
+
+
+def test_an_answer_does_not_wait_for_an_acknowledgement() -> None:
+    server = serve(create_app(Publisher(), None, on_reload=lambda: None, ready=lambda: True, web=WebSettings(), clock=lambda: NOW), "127.0.0.1:0")  # type: ignore[arg-type, return-value]
+    server.start()
+    assert server._listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    server.stop()
