@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import time, timedelta
 from decimal import Decimal
 from enum import Enum
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -136,6 +137,8 @@ def plain(value: Any) -> Any:
         return value.isoformat("minutes" if value.second == value.microsecond == 0 else "auto")
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, Path):
+        return str(value)
     return value.key if isinstance(value, ZoneInfo) else value
 
 

@@ -49,6 +49,11 @@ class CostModel(Strict):
     timezone: Zone | None = None
 
 
+def _id(value: object) -> object:
+    """Ids of Databricks are numbers."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class PipelineModel(Strict):
     """One pipeline, or with `match` one per job that the pattern matches."""
 
@@ -56,7 +61,7 @@ class PipelineModel(Strict):
         default=None, description="value of the label `pipeline`; with match a template with {id}, by default {id} itself"
     )
     source: Name = IMPLICIT
-    id: Annotated[str | None, BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value)] = Field(
+    id: Annotated[str | None, BeforeValidator(_id), WithJsonSchema({"type": ["string", "integer", "null"]})] = Field(
         default=None, description="dag_id, job_id, application name, OpenLineage namespace/name; default: name"
     )
     match: Name | None = Field(default=None, description="a pattern such as sales_* instead of an id")
@@ -158,7 +163,8 @@ def _source(name: str, body: Any, scope: Scope) -> SourceSpec | None:
 
 def _at_home(model: SourceModel, scope: Scope) -> SourceModel:
     """The model with its relative paths starting at the folder of the file."""
-    return model.model_copy(update={key: str(scope.file(getattr(model, key))) for key in type(model).paths if getattr(model, key)})
+    given = {key: value for key in type(model).paths if (value := getattr(model, key))}
+    return model.model_copy(update={key: type(value)(scope.file(str(value))) for key, value in given.items()})
 
 
 # --- pipelines ------------------------------------------------------------------------------------------------

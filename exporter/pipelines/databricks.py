@@ -56,10 +56,16 @@ class DatabricksSource(SourceModel):
 
     kind: ClassVar[SourceType] = SourceType.DATABRICKS
     secrets: ClassVar[tuple[str, ...]] = ("token", "client_secret")
+    paths: ClassVar[tuple[str, ...]] = ("ca_file",)
 
     type: Literal["databricks"]
     url: str = Field(pattern=r"^https?://[^/\s]+/?$", description="address of the workspace", examples=["https://dbc.example.com"])
+    token_file: str | None = None
+    token_env: str | None = None
     client_id: str | None = Field(default=None, description="id of a service principal")
+    client_secret_file: str | None = None
+    client_secret_env: str | None = None
+    ca_file: str | None = None
 
     def problems(self, given: frozenset[str]) -> Iterable[tuple[str, str]]:
         """One login is needed, and only one."""

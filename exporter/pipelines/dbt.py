@@ -45,6 +45,7 @@ class DbtSource(SourceModel):
     """A `target` directory of dbt; the job is the project, by its name. Only build, run, test, seed and snapshot are runs."""
 
     kind: ClassVar[SourceType] = SourceType.DBT
+    paths: ClassVar[tuple[str, ...]] = ("target",)
 
     type: Literal["dbt"]
     target: Path = Field(description="directory with run_results.json, sources.json and manifest.json", examples=["/srv/dbt/target"])

@@ -59,9 +59,11 @@ class SparkSource(SourceModel):
     """A Spark history server, or the web interface of a driver; jobs are named by the application's name."""
 
     kind: ClassVar[SourceType] = SourceType.SPARK
+    paths: ClassVar[tuple[str, ...]] = ("ca_file",)
 
     type: Literal["spark"]
     url: str = Field(pattern=r"^https?://\S+$", description="address of the history server or of a driver", examples=["http://history:18080", "http://driver:4040"])
+    ca_file: str | None = None
     lost_after: Duration = Field(
         default=timedelta(minutes=15),
         description="an application that has not ended and of which the history server has read nothing new for so long has failed; raise it above the longest pause between two events",
