@@ -87,6 +87,21 @@ tables:
       - row_count: {min: 1}
       - pattern: {column: code, regex: "R(?=[0-9])[0-9]{5}"}
       - query: {name: days_with_returns, sql: "select count(distinct date(returned_at)) from {table}", min: 1}
+pipelines:                         # they tell of themselves; the demo sends what they would
+  - {name: ingest_shop, owner: ingestion, writes: [raw.orders, sales.customers], sla: {by: "05:00"}}
+  - name: sales_daily
+    severity: critical
+    runbook: https://wiki.example.com/runbooks/sales_daily
+    suggested_action: Raise spark.executor.memory
+    reads: [raw.orders, sales.customers]
+    writes: [sales.orders]
+    sla: {by: "07:00"}
+    cost: {usd_per_hour: 12, budget_usd_per_day: 8}
+  - {name: web_hourly, writes: [web.events, web.visits], severity: medium}
+  - {name: month_end_close, owner: finance, reads: [sales.orders], writes: [finance.ledger]}
+assets:
+  - {name: dashboard.sales_kpis, kind: dashboard, owner: bi, reads: [sales.orders]}
+  - {name: report.month_end, kind: report, owner: finance, reads: [finance.ledger]}
 """
 
 
@@ -110,6 +125,41 @@ def write(directory: Path, now: datetime | None = None) -> Path:
     config.write_text(_CONFIG.replace("STORE", str((directory / "demo.db").resolve())), encoding="utf-8")
     (directory / "expected.json").write_text(json.dumps(_expected(today), indent=2) + "\n", encoding="utf-8")
     return config
+
+
+def runs(now: datetime) -> list[dict[str, Any]]:
+    """What the pipelines of the demo tell of two weeks: one fails for lack of memory, one is tried again, one runs for too long."""
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    told: list[dict[str, Any]] = []
+
+    def run(pipeline: str, began: datetime, minutes: float, state: str = "success", **more: Any) -> None:
+        if began + timedelta(minutes=minutes) < now:
+            name = f"{pipeline}_{began:%Y-%m-%dT%H}"
+            told.append(
+                {"pipeline": pipeline, "state": state, "run_id": name, "event_id": name, "started_at": began.isoformat(),
+                 "at": (began + timedelta(minutes=minutes)).isoformat(), **more}
+            )  # fmt: skip
+
+    for back in range(DAYS, -1, -1):
+        day = today - timedelta(days=back)
+        run("ingest_shop", day + timedelta(hours=3), 18 + back % 4)
+        run("month_end_close", day + timedelta(hours=1), 6, retries=int(back % 5 == 2))
+        if back != _days_since_success(now):
+            run("sales_daily", day + timedelta(hours=4), 34 + back % 5, resources={"memory": 0.71, "cpu": 0.55})
+    failed = today - timedelta(days=_days_since_success(now)) + timedelta(hours=4)
+    error = {"class": "java.lang.OutOfMemoryError", "message": "Java heap space on executor 5\n  at org.apache.spark.sql.execution.aggregate.HashAggregateExec"}
+    run("sales_daily", failed, 49, "failed", error=error, resources={"memory": 0.98, "cpu": 0.61})
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    for back in range(24, 1, -1):
+        run("web_hourly", hour - timedelta(hours=back), 4 + back % 3)
+    stuck = hour - timedelta(hours=1)
+    told.append({"pipeline": "web_hourly", "state": "running", "run_id": f"stuck_{stuck:%Y-%m-%dT%H}", "event_id": f"stuck_{stuck:%Y-%m-%dT%H}", "at": stuck.isoformat()})
+    return told
+
+
+def _days_since_success(now: datetime) -> int:
+    """The run of today fails, or that of yesterday when it is too early for today's."""
+    return 0 if now.hour >= 5 else 1
 
 
 def _amounts(count: int) -> list[Decimal]:

@@ -21,7 +21,7 @@ from exporter import __version__, report
 from exporter import demo as demo_tables
 from exporter import doctor as doctoring
 from exporter.backtest import incidents_per_week
-from exporter.catalog.labels import Outcome, Severity
+from exporter.catalog.labels import Outcome, Severity, SourceType
 from exporter.checks.row_count_anomaly import RowCountAnomaly
 from exporter.cli.common import (
     DEFAULT_CONFIG,
@@ -288,13 +288,14 @@ def _run_demo(path: Path, listen: str, once: bool) -> None:
             fail(f"cannot listen on {listen}: {error.strerror or error}; choose another with --web.listen-address")
         exporter.handle_signals()
         exporter.start()
+        exporter.collectors.receiver.take(SourceType.EVENTS, demo_tables.runs(utc_now()))
         try:
             exporter.wait(until=lambda: not waiting)
             console.print(report.check_table(sorted(seen, key=lambda evaluation: evaluation.table.name)))
             if once:
                 typer.echo(f"\nconfigured by {path}; without ONCE=1 (or --once) the status page and the metrics are served at {exporter.server.url}/")
             else:
-                typer.echo(f"\nstatus page  {exporter.server.url}/\nmetrics      {exporter.server.url}/metrics\nconfigured by {path}\nCtrl-C ends it")
+                typer.echo(f"\nstatus page  {exporter.server.url}/\npipelines    {exporter.server.url}/pipelines\nmetrics      {exporter.server.url}/metrics\nconfigured by {path}\nCtrl-C ends it")
                 exporter.wait()
         finally:
             exporter.stop()
