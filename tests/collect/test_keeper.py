@@ -239,3 +239,19 @@ def test_no_more_pipelines_than_the_limit_come_from_a_match(tmp_path: Path, cloc
     assert len(refused) == 2
     assert sum(key.startswith("pipeline_info") for key in rig.series()) == 3
     rig.close()
+
+
+@pytest.mark.postgres
+def test_postgresql_keeps_the_same(tmp_path: Path, clock: Clock, postgres_url: str) -> None:
+    rig = Rig(tmp_path, {"pipelines": [{**PIPELINE, "sla": {"by": "07:00"}}]}, clock, postgres_url)
+    for number in range(6):
+        run(rig, f"r{number}", at(5, day=15 + number), 10 + number, "failed" if number == 3 else "success", error="boom" if number == 3 else None)
+        run(rig, f"r{number}", at(5, day=15 + number), 10 + number, "failed" if number == 3 else "success")
+    rig.tick()
+    page = {key: value for key, value in rig.series().items() if key.startswith("pipeline_")}
+    assert rig.counts("sales_daily") == (6, 5, 1, 0)
+    rig.restart()
+    rig.tick(0)
+    assert {key: value for key, value in rig.series().items() if key.startswith("pipeline_")} == page
+    assert rig.ledger.prune(at(0, day=30), at(0, day=30)) > 0
+    rig.close()
