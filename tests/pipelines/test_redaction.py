@@ -97,4 +97,4 @@ def test_any_text_can_be_masked(text: str) -> None:
 def test_no_text_takes_long(text: str) -> None:
     started = time.process_time()
     redact(text)
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 20  # quadratic ones took minutes
