@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 MASK = "***"
 _ALWAYS = re.compile(r"passw(?:or)?d|passphrase|passcode|pwd|secret|credential|private[_\-.]?key", re.IGNORECASE)
@@ -57,6 +58,21 @@ def redact(text: str) -> str:
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return "".join(_without_named(text))
+
+
+def redacted(value: Any) -> Any:
+    """A JSON value with its texts masked, and whatever a name stands for that says that it is secret; numbers and constants of harmless names stay."""
+    if isinstance(value, dict):
+        return {redact(str(key)): MASK if _is_secret(str(key), item) else redacted(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted(item) for item in value]
+    return redact(value) if isinstance(value, str) else value
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    if _NO_SECRET.search(name) or value is None or isinstance(value, bool | dict):
+        return False
+    return bool(_ALWAYS.search(name) or (_UNLESS_NUMBER.search(name) and not isinstance(value, int | float)))
 
 
 def _without_named(text: str) -> Iterator[str]:

@@ -23,7 +23,7 @@ from exporter.checks.base import Strict
 from exporter.model import Json
 from exporter.pipelines.http import Http
 from exporter.pipelines.run import RunError, RunReport
-from exporter.redaction import redact
+from exporter.redaction import redact, redacted
 from exporter.units import Duration
 
 SOURCES: dict[SourceType, type[SourceModel]] = {}
@@ -193,7 +193,7 @@ class SourceModel(Strict, ABC):
 
 def letter(payload: Any, reason: object) -> DeadLetter:
     """A dead letter, without secrets and of bounded size."""
-    return DeadLetter(redact(json.dumps(payload, default=str))[:65536], redact(str(reason))[:500])
+    return DeadLetter(json.dumps(redacted(payload), default=str)[:65536], redact(str(reason))[:500])
 
 
 def key_of(*parts: object) -> str:

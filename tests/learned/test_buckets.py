@@ -90,7 +90,7 @@ def test_looks_in_any_number_give_what_one_look_gives(rows: list[int], data: st.
         done = min(len(rows), done + data.draw(st.integers(1, 20)))
         in_parts.update(days(rows[:done]), FIRST + done * DAY, FIRST + max(0, done - 14) * DAY, {})
         in_parts = series().load(json.loads(json.dumps(in_parts.dump())))
-    assert in_parts.dump() == json.loads(json.dumps(at_once.dump()))
+    assert json.dumps(in_parts.dump()) == json.dumps(at_once.dump())
 
 
 def test_measuring_again_changes_nothing_and_a_repair_replays_from_that_day() -> None:

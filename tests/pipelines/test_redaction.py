@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.pipelines.base import letter, run_error
-from exporter.redaction import MASK, redact
+from exporter.redaction import MASK, redact, redacted
 
 S = "hunter2Secret"
 
@@ -80,7 +80,7 @@ def test_json_stays_json_so_that_a_letter_can_be_replayed() -> None:
 
 @given(st.dictionaries(st.sampled_from(["password", "token", "message", "run_id", "x"]), st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text("abc =:,\\\"/@{}[]\n", max_size=12), lambda inner: st.lists(inner, max_size=3))))
 def test_json_of_any_shape_stays_json(payload: dict[str, object]) -> None:
-    json.loads(redact(json.dumps(payload)))
+    json.loads(json.dumps(redacted(payload)))
 
 
 @given(st.text())
