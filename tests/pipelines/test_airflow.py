@@ -360,3 +360,28 @@ def test_a_poll_costs_requests_in_proportion_to_what_changed(new: World) -> None
     new.poll()
     assert quiet == 5, "health, changed, queued, pools, import errors"
     assert new.asked() == 6, "and the tasks of the run that ended"
+
+
+def test_a_pipeline_that_was_not_watched_for_a_while_knows_its_past_again_and_missed_no_deadline_meanwhile(new: World) -> None:
+    def reconfigure(*pipelines: Any) -> None:
+        new.rig.raw["pipelines"] = list(pipelines)
+        config = new.rig._loaded()
+        new.rig.collectors.update(config.watching, config.tables)
+        new.poll()
+
+    daily = {"name": "daily", "source": "airflow", "sla": {"by": "07:00"}}
+    new.airflow.run("daily", "r0")
+    new.airflow.tick(60)
+    reconfigure(daily)
+    new.poll()
+    reconfigure({"name": "other", "source": "airflow"})
+    for day in range(3):
+        new.airflow.tick(86400)
+        new.airflow.run("daily", f"r{day + 1}")
+        new.poll()
+    new.airflow.tick(60)
+    reconfigure(daily)
+    new.poll()
+    assert new.rig.of("pipeline_last_success_timestamp_seconds", pipeline="daily") == new.airflow.runs["daily", "r3"]["end_date"].timestamp()
+    assert new.rig.of("pipeline_sla_breaches_total", pipeline="daily") == 0
+    assert new.rig.counts("daily") == (0, 0, 0, 0)
