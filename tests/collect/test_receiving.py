@@ -174,6 +174,15 @@ def test_text_that_no_database_can_keep_is_mended(rig: Rig, client: httpx.Client
     assert "\U0001f600" in client.get("/api/v1/context", params={"pipeline": "nightly"}).json()["last_failed_run"]["error_message"]
 
 
+def test_an_error_that_quotes_an_escaped_nul_is_taken_as_it_is(rig: Rig, client: httpx.Client) -> None:
+    text = r"UntranslatableCharacter: unsupported Unicode escape sequence: \u0000 cannot be converted to text."
+    assert client.post("/api/v1/events", json=event("failed", error={"class": "", "message": text})).status_code == 200
+    rig.tick()
+    [run] = rig.ledger.newest("events", "nightly", 1)
+    assert run.error is not None
+    assert run.error.message == text
+
+
 def test_gzip_and_batches_are_taken(rig: Rig, client: httpx.Client) -> None:
     some = [lineage("START", "u1", 0), lineage("COMPLETE", "u1", 5), lineage("START", "u2", 6)]
     packed = gzip.compress(json.dumps(some).encode())
