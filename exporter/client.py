@@ -85,15 +85,19 @@ class Client:
     @contextlib.contextmanager
     def run(self, pipeline: str, run_id: str | None = None, **more: Any) -> Iterator[str]:
         """Tells of a run: running at the start, then success, or failed with the error, which is raised on. Gives the run id."""
-        name = run_id or str(uuid.uuid4())
-        self.send(pipeline, "running", name, started_at=_now(), **more)
+        name = str(run_id) if run_id is not None else str(uuid.uuid4())
+        self._tell(pipeline, "running", name, {"started_at": _now(), **more})
         try:
             yield name
         except BaseException as error:
-            state = "cancelled" if isinstance(error, _CANCELLED) else "failed"
-            self.send(pipeline, state, name, ended_at=_now(), **({"error": _error(error)} if state == "failed" else {}))
+            state = _end(error)
+            self._tell(pipeline, state, name, {"ended_at": _now(), **({"error": _error(error)} if state == "failed" else {})})
             raise
-        self.send(pipeline, "success", name, ended_at=_now())
+        self._tell(pipeline, "success", name, {"ended_at": _now()})
+
+    def _tell(self, pipeline: str, state: str, run_id: str, more: dict[str, Any]) -> None:
+        """Sends, without the keys that it says itself."""
+        self.send(pipeline, state, run_id, **{key: value for key, value in more.items() if key not in ("pipeline", "state", "run_id")})
 
     def on_failure_callback(self, pipeline: str | None = None) -> Callable[[Any], None]:
         """A callback for Airflow's `on_failure_callback`, of a DAG or of a task; the pipeline is the DAG's id unless it is given."""
@@ -126,8 +130,18 @@ def _picked(context: Any, key: str) -> Any:
         return None
 
 
+def _end(error: BaseException) -> str:
+    """The state that an exception means: `sys.exit()` and `sys.exit(0)` are how scripts end well."""
+    if isinstance(error, SystemExit) and (error.code is None or error.code == 0):
+        return "success"
+    return "cancelled" if isinstance(error, _CANCELLED) else "failed"
+
+
 def _error(error: BaseException) -> dict[str, str]:
-    text = str(error) or "".join(traceback.format_exception_only(type(error), error)).strip()
+    try:
+        text = str(error) or "".join(traceback.format_exception_only(type(error), error)).strip()
+    except Exception:  # people's exceptions may fail to say what they are
+        text = "the text of the error cannot be read"
     return {"class": type(error).__name__, "message": text[:_LONGEST_MESSAGE]}
 
 

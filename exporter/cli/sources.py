@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from exporter.cli.common import DEFAULT_CONFIG, FAILED, FINE, ConfigOption, app, fail, load_config
@@ -64,7 +65,7 @@ def list_letters(config: ConfigOption = DEFAULT_CONFIG, origin: From = Origin.CO
         return
     table = Table("id", "source", "at", "reason", box=None)
     for one in letters:
-        table.add_row(str(one.id), one.source, f"{one.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z", one.reason)
+        table.add_row(str(one.id), escape(one.source), f"{one.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z", escape(one.reason))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
@@ -89,7 +90,7 @@ def replay_letters(numbers: Numbers = None, config: ConfigOption = DEFAULT_CONFI
         try:
             _replay(ledger, watched, one)
             replayed.append(one.id)
-        except (Unreadable, ValueError, TypeError, KeyError) as error:
+        except (Unreadable, ValueError, TypeError, KeyError, AttributeError) as error:
             reasons[one.id] = str(error)
     ledger.drop_letters(replayed)
     store.close()
@@ -103,7 +104,10 @@ def _replay(ledger: Ledger, watched: Watched, one: StoredLetter) -> None:
     spec = watched.sources.get(one.source)
     if spec is None:
         raise Unreadable(f"source {one.source} is no longer configured")
-    name, said, events = kept_of(watched, spec, spec.model.understand(json.loads(one.payload), one.at), one.at)
+    payload = json.loads(one.payload)
+    if not isinstance(payload, dict):
+        raise Unreadable(f"the payload is no JSON object, but {type(payload).__name__}")
+    name, said, events = kept_of(watched, spec, spec.model.understand(payload, one.at), one.at)
     ledger.receive(events, {name: list(said.flows)}, {name: list(said.tests)}, {}, utc_now())
 
 

@@ -116,14 +116,10 @@ class Collectors:
 def last_success(watching: Watching, ledger: Ledger, clock: Callable[[], datetime]) -> LastSuccess:
     """When tables were last written by a run that succeeded, from the store."""
     sources = {source.name: source for source in watching.sources}
-    writers: dict[str, list[tuple[str, str, str]]] = {}
-    for spec in Watched(watching, ledger.watches()).pipelines:
-        for table in spec.writes:
-            writers.setdefault(table, []).append((spec.source, spec.job, spec.name))
-
     def find(table: str) -> datetime | Failure:
         now, polls, found = clock(), ledger.polls(), []
-        for source, job, name in writers.get(table, ()):
+        writers = [(spec.source, spec.job, spec.name) for spec in Watched(watching, ledger.watches()).pipelines if table in spec.writes]
+        for source, job, name in writers:
             spec = sources[source]
             if spec.model.is_polled:
                 patience = max(timedelta(minutes=10), _OUTDATED * spec.model.every)
@@ -133,7 +129,7 @@ def last_success(watching: Watching, ledger: Ledger, clock: Callable[[], datetim
             last = ledger.past(source, job, now, now, None).last_success
             found += [last.ended_at] if last is not None and last.ended_at is not None else []
         if not found:
-            names = ", ".join(name for *_, name in writers.get(table, ())) or "any pipeline"
+            names = ", ".join(name for *_, name in writers) or "any pipeline"
             return Failure(Reason.HISTORY, f"no successful run of {names} is known yet")
         return max(found)
 

@@ -102,6 +102,7 @@ class PollLoop:
     def ask_now(self) -> None:
         """Closes the breaker and asks at once."""
         self.breaker.succeeded()
+        self._http.not_before = None
         self._wake.set()
 
     @property
@@ -120,7 +121,8 @@ class PollLoop:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            if self.breaker.state is not BreakerState.OPEN:
+            not_before = self._http.not_before
+            if self.breaker.state is not BreakerState.OPEN and (not_before is None or self._clock() >= not_before):
                 self._attempt()
             self._set(m.BREAKER_STATE, self.breaker.state)
             self._wake.wait(self.spec.model.every.total_seconds())
@@ -160,6 +162,8 @@ class PollLoop:
                 self._clock(),
             )
         )
+        if self._stop.is_set():  # another loop may ask the source by now
+            raise HttpError("the exporter is stopping")
         return polled, self._ledger.save_poll(name, watched.jobs(name), polled, self._clock())
 
     def _failed(self, message: str) -> None:
@@ -175,6 +179,8 @@ class PollLoop:
         self.error = message + pause
 
     def _set(self, metric: m.Metric, value: float) -> None:
+        if self._stop.is_set():  # an answer that comes late leaves nothing behind
+            return
         self._gauges.add((metric, self._labels))
         self._publisher.set(metric, value, self._labels)
 

@@ -187,7 +187,13 @@ class AirflowPoller:
             self._version = self._model.api if self._model.api != "auto" else self._probed()
             self._log_in()
         path = f"{self._api}/monitor/health" if self._version == "v2" else f"{self._api}/health"
-        answer = self._http.ask("GET", path, login=self._version == "v1")
+        try:
+            answer = self._http.ask("GET", path, login=self._version == "v1")
+        except HttpError as error:
+            if error.status == 404 and self._model.api == "auto":  # another version by now: the next poll finds out which
+                self._version = self._has_cursor = None
+                self._tasks = Tasks(self._model.logs)
+            raise
         body = answer.body if isinstance(answer.body, dict) else {}
         told = {name: part.get("status") for name, part in body.items() if isinstance(part, dict) and part.get("status")}
         return answer.date, {(m.SCHEDULER_UP, (name[:40],)): float(status == "healthy") for name, status in list(told.items())[:10]}
@@ -248,17 +254,18 @@ class AirflowPoller:
         """All rows, though rows come and go meanwhile: a pass that did not see as many as there are is made again."""
         seen: dict[str, tuple[Json, datetime]] = {}
         for _ in range(_PASSES):
-            offset, total = 0, 0
+            offset, total, most = 0, 0, 0
             while True:
                 answer = self._http.get(path, {**params, "offset": offset})
                 rows = _list(answer.body, name, path)
                 total = _total(answer.body, offset + len(rows))
+                most = max(most, total)
                 for row in rows:
                     seen[_identity(row)] = (row, answer.date)
                 offset += len(rows)  # the server may give fewer than asked
                 if not rows or offset >= total:
                     break
-            if len(seen) >= total:
+            if len(seen) >= total == most:  # when some went, others moved up to where the pass had been already
                 break
         yield from seen.values()
 

@@ -220,6 +220,9 @@ def class_in(text: str) -> str:
     return found[-1] if found else ""
 
 
+_FIRST_YEAR, _LAST_YEAR = 1900, 2200
+
+
 def parse_time(value: Any) -> datetime | None:
     """An aware time from ISO 8601 with any number of digits of a second, or from milliseconds since 1970; None for nothing.
 
@@ -234,6 +237,9 @@ def parse_time(value: Any) -> datetime | None:
             return datetime.fromtimestamp(value / 1000, UTC)
         text = re.sub(r"\.(\d+)", lambda found: "." + (found[1] + "000000")[:6], str(value).strip(), count=1)
         moment = datetime.fromisoformat(re.sub(r"GMT$", "+00:00", text))
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         raise Unreadable(f"{str(value)[:60]!r} is not a time") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:  # near the ends of the calendar no time can be added or taken away
+        raise Unreadable(f"{str(value)[:60]!r} is not between the years {_FIRST_YEAR} and {_LAST_YEAR}")
+    return moment

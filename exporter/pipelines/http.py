@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ from exporter.redaction import redact
 
 _LONGEST_BODY = 64 * 2**20
 _LONGEST_WAIT = timedelta(minutes=2)
-"""A source that asks for more patience than this is left to the next poll."""
+"""A source that asks for more patience than this is left to a later poll."""
+_LONGEST_PAUSE = timedelta(hours=1)
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -100,6 +102,8 @@ class Http:
         self.session.mount("http://", adapter)
         self.session.mount("https://", adapter)
         self.login: Login = NoLogin()
+        self.not_before: datetime | None = None
+        """Until then the source asked to be left alone."""
         self.requests = 0
         """Requests sent so far."""
 
@@ -148,6 +152,8 @@ class Http:
         try:
             return retrying(self._once, method, path, headers, options)
         except _Temporary as temporary:
+            if temporary.after is not None:
+                self.not_before = self.clock() + min(temporary.after, _LONGEST_PAUSE)
             raise temporary.error from None
 
     def _once(self, method: str, path: str, headers: Mapping[str, str], options: Mapping[str, Any]) -> Answer:
@@ -212,9 +218,19 @@ def _read(response: requests.Response, deadline: float) -> bytes:
 
 def _json(body: bytes) -> tuple[Any, bool]:
     try:
-        return json.loads(body), True
+        data = json.loads(body)
+        return (storable(data) if b"\\u" in body else data), True
     except (ValueError, RecursionError):
         return None, False
+
+
+_ESCAPED = re.compile(r"\\(?:(u0000)|.)")
+
+
+def storable(data: Any) -> Any:
+    """JSON as every database can keep it: without NUL and halves of surrogate pairs, which are JSON but no text. Raises RecursionError."""
+    text = json.dumps(data, ensure_ascii=False).encode("utf-8", "replace").decode()
+    return json.loads(_ESCAPED.sub(lambda found: "" if found[1] else found[0], text))
 
 
 def _detail(parsed: Any, response: requests.Response, body: bytes) -> str:

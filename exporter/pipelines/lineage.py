@@ -122,21 +122,22 @@ class Lineage:
         Highest is one above which none has failed (of several in a circle the one that failed first); of several
         such the one most steps away, as the others may follow from the same.
         """
-        nodes = {Node(Kind.PIPELINE, name): at for name, at in failed.items()}
-        below = {node: self.downstream(node) for node in nodes}
-        highest = [node for node in nodes if not any(self._is_above(other, node, below, nodes) for other in nodes if other != node)]
+        nodes = sorted((Node(Kind.PIPELINE, name) for name in failed), key=lambda node: (failed[node.name], node))
+        highest: dict[Node, dict[Node, int]] = {}
+        covered: set[Node] = set()
+        for node in nodes:  # in the order in which they failed: what an earlier one is above of cannot be the highest, nor can an earlier one below a later
+            if node not in covered:
+                below = self.downstream(node)
+                for other in [one for one in highest if one in below]:
+                    del highest[other]
+                highest[node] = below
+                covered |= below.keys()
         found: dict[Node, tuple[int, Node]] = {}
         for node in sorted(highest):
-            for reached, steps in below[node].items():
+            for reached, steps in highest[node].items():
                 if reached not in found or steps > found[reached][0]:
                     found[reached] = (steps, node)
         return {reached: node for reached, (_, node) in found.items()}
-
-    @staticmethod
-    def _is_above(other: Node, node: Node, below: Mapping[Node, Mapping[Node, int]], failed_at: Mapping[Node, float]) -> bool:
-        if node not in below[other]:
-            return False
-        return other not in below[node] or (failed_at[other], other) < (failed_at[node], node)
 
 
 def _walk(start: Node, steps: Mapping[Node, list[Node]]) -> dict[Node, int]:

@@ -25,6 +25,8 @@ _STATES = {
 _INNER = frozenset({"TASK", "SQL_JOB", "RDD_JOB", "MODEL", "TEST", "SNAPSHOT", "SEED", "QUERY", "COMMAND"})
 _TASK_STATES = {"success": RunState.SUCCESS, "failed": RunState.FAILED, "skipped": RunState.CANCELLED, "upstream_failed": RunState.CANCELLED, "removed": RunState.CANCELLED}
 _LONGEST_NAME = 1000
+_MOST_CLEARS = 10**9
+"""A number beyond is none that a database can keep."""
 _DIMENSIONS = {
     "not_null": Dimension.COMPLETENESS, "unique": Dimension.UNIQUENESS, "relationships": Dimension.CONSISTENCY, "freshness": Dimension.TIMELINESS,
 }  # fmt: skip
@@ -108,7 +110,7 @@ class _Event:
         dag_run = self.dag_run
         if dag_run.get("run_id"):
             clears = dag_run.get("clear_number")
-            return str(dag_run["run_id"])[:_LONGEST_NAME], (clears if isinstance(clears, int) else 0) + 1
+            return str(dag_run["run_id"])[:_LONGEST_NAME], (clears if isinstance(clears, int) and 0 <= clears < _MOST_CLEARS else 0) + 1
         return self.run, 1
 
     @property

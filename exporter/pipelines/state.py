@@ -34,19 +34,30 @@ def advance(source: str, attempts: Sequence[PipelineRun], report: RunReport, see
     if report.ordinal is not None or not attempts or _begins_anew(attempts[-1], report):
         ordinal = report.ordinal if report.ordinal is not None else (ordinals[-1] + 1 if ordinals else 1)
         fresh = _begun(source, report, ordinal, seen_at)
-        return tuple(sorted((*attempts, fresh), key=lambda attempt: attempt.ordinal))
+        others = [_left(attempt, fresh) if attempt.ordinal < ordinal else attempt for attempt in attempts]
+        return tuple(sorted((*others, fresh), key=lambda attempt: attempt.ordinal))
     return (*attempts[:-1], _merged(attempts[-1], report, seen_at))
 
 
 def _begins_anew(known: PipelineRun, report: RunReport) -> bool:
     """True when the report is about a later attempt than the one that is known: it was cleared, repaired, or its id is used again."""
-    if known.queued_at and report.queued_at and report.queued_at > known.queued_at:
+    has_run = known.state.is_terminal or known.started_at is not None
+    # clearing tasks of a run that is running moves its time in the queue, and it runs on from the same start
+    runs_on = known.started_at is not None and report.started_at is not None and report.started_at <= known.started_at
+    if has_run and not runs_on and known.queued_at and report.queued_at and report.queued_at > known.queued_at:
         return True
     if not known.state.is_terminal or known.ended_at is None:
         return False
     if report.started_at and report.started_at > known.ended_at:
         return True
     return report.state in (RunState.QUEUED, RunState.RUNNING) and report.at > known.at
+
+
+def _left(known: PipelineRun, following: PipelineRun) -> PipelineRun:
+    """An attempt of which no end was heard when the next one began: it is over. Should its verdict still come, it is counted then."""
+    if known.state.is_terminal:
+        return known
+    return replace(known, state=RunState.CANCELLED, ended_at=following.queued_at or following.started_at or following.at, settled_at=None)
 
 
 def _begun(source: str, report: RunReport, ordinal: int, seen_at: datetime) -> PipelineRun:

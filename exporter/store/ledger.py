@@ -45,7 +45,9 @@ class Ledger:
     def save_poll(self, source: str, jobs: Collection[str], polled: Polled, now: datetime) -> set[Job]:
         """Keeps what a complete poll found, with its checkpoint; `jobs` are those that are watched from now on. Returns the jobs whose runs changed."""
         with self._store.transaction() as connection:
-            sources.begin_watching(connection, source, {*jobs, *(report.job for report in polled.reports)}, polled.until)
+            mine = {*jobs, *(report.job for report in polled.reports)}
+            sources.end_watching(connection, source, mine)
+            sources.begin_watching(connection, source, mine, polled.until)
             watched = sources.watches(connection, source)
             known = runs.attempts(connection, {(source, report.job, report.run_id) for report in polled.reports})
             changed: list[PipelineRun] = []
@@ -57,7 +59,6 @@ class Ledger:
             runs.save(connection, changed)
             sources.change_watches(connection, source, polled.histories, has_history=True)
             if polled.paused is not None:
-                mine = {job for _, job in watched}
                 sources.change_watches(connection, source, mine & polled.paused, is_paused=True)
                 sources.change_watches(connection, source, mine - polled.paused, is_paused=False)
             sources.bury(connection, source, polled.letters, now)
@@ -94,7 +95,7 @@ class Ledger:
             everything = inbox.of_runs(connection, {key for key in keys if is_pushed(key[0])})
             changed: list[PipelineRun] = []
             for key in sorted(keys):
-                if key in everything:
+                if key in everything and not _is_cut(known.get(key, ()), everything[key]):
                     after = fold(key[0], [(event.report, event.received_at) for event in everything[key]])
                 else:
                     after = _advanced(key[0], known.get(key, ()), [event for event in waiting.values() if event.run == key])
@@ -128,9 +129,13 @@ class Ledger:
             for (source, job), watch in sources.watches(connection).items():
                 sla, until = slas.get((source, job), (None, None))
                 if sla is None or until is None:
+                    if watch.sla_judged_at is not None:
+                        sources.change_watches(connection, source, [job], sla_judged_at=None)
                     continue
-                begin = watch.sla_judged_at or watch.since
-                due = _between(sla, begin, until)
+                if watch.sla_judged_at is None:  # it has a deadline from now on: those of before were none
+                    sources.change_watches(connection, source, [job], sla_judged_at=max(until, watch.since))
+                    continue
+                due = _between(sla, watch.sla_judged_at, until)
                 if not due:
                     continue
                 successes = runs.past(connection, source, job, until, until, due[0] - sla.window - timedelta(days=1)).for_sla
@@ -200,10 +205,16 @@ def _dated(run: PipelineRun, watch: Watch) -> PipelineRun:
     return replace(run, is_counted=True) if ended is not None and ended < watch.since else run
 
 
+def _is_cut(known: Iterable[PipelineRun], events: Iterable[Received]) -> bool:
+    """True when the run was heard of before the first event that is still kept: the kept ones alone do not tell what it is."""
+    seen = min((run.seen_at for run in known), default=None)
+    return seen is not None and seen < min(event.received_at for event in events)
+
+
 def _advanced(source: str, known: Sequence[PipelineRun], events: Iterable[Received]) -> tuple[PipelineRun, ...]:
-    """What a polled run is after events that were sent about it besides."""
+    """What a run is after more events, where those of before are not kept: it is polled, or they are forgotten by now."""
     after = tuple(known)
-    for event in events:
+    for event in sorted(events, key=lambda event: event.report.at):
         if not event.report.part:
             after = advance(source, after, event.report, event.received_at)
     return after

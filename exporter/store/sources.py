@@ -79,6 +79,13 @@ def begin_watching(connection: sa.Connection, name: str, jobs: Iterable[str], si
         connection.execute(upsert(connection, watch).on_conflict_do_nothing(index_elements=["source", "job"]), rows)
 
 
+def end_watching(connection: sa.Connection, name: str, kept: Collection[str]) -> None:
+    """Forgets the watched jobs of a polled source that are no longer watched: should they be again, their runs of meanwhile are fetched as the past."""
+    gone = [job for _, job in watches(connection, name) if job not in kept]
+    if gone:
+        connection.execute(sa.delete(watch).where(watch.c.source == name, watch.c.job == sa.bindparam("_job")), [{"_job": job} for job in gone])
+
+
 def watches(connection: sa.Connection, name: str | None = None) -> dict[tuple[str, str], Watch]:
     """The watched jobs (of one source), by source and job."""
     wanted = sa.select(watch) if name is None else sa.select(watch).where(watch.c.source == name)

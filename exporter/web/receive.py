@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from exporter.catalog.labels import SourceType
 from exporter.collect import Collectors
 from exporter.collect.receiving import Overloaded, Taken
+from exporter.pipelines.http import storable
 from exporter.store import StoreError
 
 MOST_BYTES = 4 * 2**20
@@ -145,8 +146,7 @@ def parse(raw: bytes) -> Any:
     try:
         data = json.loads(text, parse_constant=lambda name: _refuse(400, f"{name} is not JSON"))
         if "\\u" in text:  # halves of surrogate pairs and NUL are JSON, but no text
-            clean = json.dumps(data, ensure_ascii=False).encode("utf-8", "replace").decode().replace("\\u0000", "")
-            data = json.loads(clean)
+            data = storable(data)
     except RecursionError:
         _refuse(400, _TOO_DEEP)
     except ValueError as error:

@@ -255,3 +255,58 @@ def test_postgresql_keeps_the_same(tmp_path: Path, clock: Clock, postgres_url: s
     assert {key: value for key, value in rig.series().items() if key.startswith("pipeline_")} == page
     assert rig.ledger.prune(at(0, day=30), at(0, day=30)) > 0
     rig.close()
+
+
+def test_a_run_id_that_is_used_every_night_counts_every_night_also_once_its_first_events_are_forgotten(tmp_path: Path, clock: Clock) -> None:
+    rig = Rig(tmp_path, {"pipelines": [{"name": "nightly"}]}, clock)
+    for night in range(1, 13):
+        for state in ("running", "success"):
+            events(rig, {"pipeline": "nightly", "run_id": "nightly", "state": state, "at": clock.now.isoformat()})
+            rig.tick(600)
+        rig.collectors.prune(clock.now - timedelta(days=400))
+        rig.tick()
+        assert rig.counts("nightly") == (night, night, 0, 0)
+        clock.forward(days=1)
+    rig.close()
+
+
+def test_a_run_whose_start_was_long_ago_keeps_its_duration_and_a_late_word_does_not_revive_it(tmp_path: Path, clock: Clock) -> None:
+    rig = Rig(tmp_path, {"pipelines": [{"name": "long"}]}, clock)
+    start = {"pipeline": "long", "run_id": "r1", "state": "running", "at": clock.now.isoformat()}
+    events(rig, start)
+    rig.tick()
+    begin = clock.now
+    clock.forward(days=8)
+    rig.collectors.prune(clock.now - timedelta(days=400))
+    events(rig, {"pipeline": "long", "run_id": "r1", "state": "success", "at": clock.now.isoformat()})
+    rig.tick()
+    assert (rig.of("pipeline_last_run_duration_seconds", pipeline="long") or 0) >= (clock.now - begin).total_seconds() - 60
+    clock.forward(days=8)
+    rig.collectors.prune(clock.now - timedelta(days=400))
+    events(rig, {**start, "owner": "late"})
+    rig.tick()
+    assert rig.of("pipeline_status", pipeline="long") == 2
+    rig.close()
+
+
+def test_a_deadline_that_is_configured_later_or_again_counts_from_then_on(rig: Rig, clock: Clock) -> None:
+    def reconfigure(*pipelines: Any) -> None:
+        rig.raw["pipelines"] = list(pipelines)
+        config = rig._loaded()
+        rig.collectors.update(config.watching, config.tables)
+        rig.tick()
+
+    reconfigure(PIPELINE)
+    run(rig, "r1", at(6), 30)
+    clock.forward(days=20)
+    reconfigure({**PIPELINE, "sla": {"by": "07:00"}})
+    rig.tick()
+    assert rig.of("pipeline_sla_breaches_total", pipeline="sales_daily") == 0
+    clock.forward(days=1)
+    rig.tick()
+    assert rig.of("pipeline_sla_breaches_total", pipeline="sales_daily") == 1
+    reconfigure()
+    clock.forward(days=20)
+    reconfigure({**PIPELINE, "sla": {"by": "07:00"}})
+    rig.tick()
+    assert rig.of("pipeline_sla_breaches_total", pipeline="sales_daily") == 1

@@ -111,6 +111,8 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "a wrong type": ({"json": {"pipeline": 7, "state": "success"}}, 422, "pipeline: Input should be a valid string"),
     "a bad time": ({"json": {"pipeline": "nightly", "state": "success", "at": "yesterday"}}, 422, "write ISO 8601"),
     "seconds for milliseconds in the far future": ({"json": {"pipeline": "nightly", "state": "success", "at": 99999999999999}}, 422, "lies in the future"),
+    "a time at the end of the calendar": ({"json": {"pipeline": "nightly", "state": "success", "at": "9999-12-31T23:00:00-05:00"}}, 422, "is not a time"),
+    "a time before all": ({"json": {"pipeline": "nightly", "state": "success", "at": "0001-01-01T00:00:00Z"}}, 422, "between the years"),
     "a start that cannot be ended": ({"json": {"pipeline": "nightly", "state": "running"}}, 422, "run_id is needed"),
     "no JSON": ({"content": b"{"}, 400, "not JSON"),
     "nothing": ({"content": b""}, 400, "is empty"),
@@ -144,7 +146,7 @@ def test_what_cannot_be_taken_is_refused_with_a_reason_and_the_receiver_stays_up
 @pytest.mark.parametrize(
     "broken",
     [
-        {"run": 7}, {"run": {}}, {"job": []}, {"job": {"namespace": "prod"}}, {"eventTime": None}, {"eventTime": 1e300}, {"eventType": "BEGIN"},
+        {"run": 7}, {"run": {}}, {"job": []}, {"job": {"namespace": "prod"}}, {"eventTime": None}, {"eventTime": 1e300}, {"eventTime": "9999-12-31T23:59:59-23:00"}, {"eventTime": "9999-12-31T23:59:59Z"}, {"eventType": "BEGIN"},
         {"inputs": {}}, {"inputs": [7]}, {"inputs": [{"name": "x"}]}, {"run": {"runId": "x" * 5000}},
     ],
 )  # fmt: skip
@@ -170,6 +172,15 @@ def test_text_that_no_database_can_keep_is_mended(rig: Rig, client: httpx.Client
     rig.tick()
     assert rig.counts("nightly") == (1, 0, 1, 0)
     assert "\U0001f600" in client.get("/api/v1/context", params={"pipeline": "nightly"}).json()["last_failed_run"]["error_message"]
+
+
+def test_an_error_that_quotes_an_escaped_nul_is_taken_as_it_is(rig: Rig, client: httpx.Client) -> None:
+    text = r"UntranslatableCharacter: unsupported Unicode escape sequence: \u0000 cannot be converted to text."
+    assert client.post("/api/v1/events", json=event("failed", error={"class": "", "message": text})).status_code == 200
+    rig.tick()
+    [run] = rig.ledger.newest("events", "nightly", 1)
+    assert run.error is not None
+    assert run.error.message == text
 
 
 def test_gzip_and_batches_are_taken(rig: Rig, client: httpx.Client) -> None:
@@ -277,3 +288,30 @@ def test_dead_letters_are_listed_and_replayed_once_they_can_be_understood(rig: R
     rig.tick()
     assert rig.counts("weekly") == (1, 0, 1, 0)
     assert rig.ledger.letters() == []
+
+
+def test_a_dead_letter_of_any_shape_and_with_any_brackets_is_listed_and_does_not_hold_up_the_others(rig: Rig, client: httpx.Client) -> None:
+    from typer.testing import CliRunner
+
+    from exporter.cli import app
+
+    client.post("/api/v1/lineage", json=[[1, 2], "text", None])
+    client.post("/api/v1/events", json={"pipeline": "[/x] [bold]", "state": "failed"})
+    client.post("/api/v1/events", json={"pipeline": "weekly", "state": "failed", "run_id": "w1", "at": at(5).isoformat()})
+    path = str(rig.folder / "dq-exporter.yml")
+    assert "[/x] [bold]" in CliRunner().invoke(app, ["dlq", "list", "-c", path], env={"PW": "x"}).output
+    rig.raw["pipelines"] = [*CONFIG["pipelines"], {"name": "weekly"}]
+    rig.restart()
+    replayed = CliRunner().invoke(app, ["dlq", "replay", "-c", path])
+    assert "1 of 5 replayed" in replayed.output
+    assert len(rig.ledger.letters()) == 4
+
+
+def test_a_number_that_no_database_can_keep_does_not_hold_up_what_others_sent(rig: Rig, client: httpx.Client) -> None:
+    facets = {"airflowDagRun": {"dagRun": {"run_id": "m1", "clear_number": 10**25}}}
+    assert client.post("/api/v1/lineage", json={**lineage("COMPLETE", "u1", 1), "run": {"runId": "u1", "facets": facets}}).status_code == 200
+    client.post("/api/v1/events", json=event("success"))
+    rig.tick()
+    rig.tick()
+    assert rig.counts("nightly") == (1, 1, 0, 0)
+    assert rig.counts("prod/sales") == (1, 1, 0, 0)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from exporter.collect import last_success
+from exporter.model import Failure
 from tests.collect_rig import Clock, Rig
 from tests.doubles.airflow import Airflow
 from tests.doubles.serving import HTML, Told
@@ -360,3 +362,84 @@ def test_a_poll_costs_requests_in_proportion_to_what_changed(new: World) -> None
     new.poll()
     assert quiet == 5, "health, changed, queued, pools, import errors"
     assert new.asked() == 6, "and the tasks of the run that ended"
+
+
+def test_a_pipeline_that_was_not_watched_for_a_while_knows_its_past_again_and_missed_no_deadline_meanwhile(new: World) -> None:
+    def reconfigure(*pipelines: Any) -> None:
+        new.rig.raw["pipelines"] = list(pipelines)
+        config = new.rig._loaded()
+        new.rig.collectors.update(config.watching, config.tables)
+        new.poll()
+
+    daily = {"name": "daily", "source": "airflow", "sla": {"by": "07:00"}}
+    new.airflow.run("daily", "r0")
+    new.airflow.tick(60)
+    reconfigure(daily)
+    new.poll()
+    reconfigure({"name": "other", "source": "airflow"})
+    for day in range(3):
+        new.airflow.tick(86400)
+        new.airflow.run("daily", f"r{day + 1}")
+        new.poll()
+    new.airflow.tick(60)
+    reconfigure(daily)
+    new.poll()
+    assert new.rig.of("pipeline_last_success_timestamp_seconds", pipeline="daily") == new.airflow.runs["daily", "r3"]["end_date"].timestamp()
+    assert new.rig.of("pipeline_sla_breaches_total", pipeline="daily") == 0
+    assert new.rig.counts("daily") == (0, 0, 0, 0)
+
+
+def test_text_that_is_none_costs_nothing_but_itself(new: World) -> None:
+    new.airflow.dag("sales")
+    new.poll()
+    for name in ("r\ud800", "r\x00", "fine"):
+        new.airflow.run("sales", name)
+    assert new.poll() is None
+    new.poll()
+    assert new.rig.counts("sales") == (3, 3, 0, 0)
+
+
+def test_an_airflow_that_was_upgraded_is_asked_as_what_it_is_now(new: World) -> None:
+    new.airflow.version = "v1"
+    new.airflow.dag("sales")
+    assert new.poll() is None
+    new.airflow.version = "v2"
+    new.airflow.run("sales", "r1")
+    assert new.poll() is not None
+    assert new.poll() is None
+    new.poll()
+    assert new.rig.counts("sales") == (1, 1, 0, 0)
+
+
+def test_rows_that_move_up_while_others_are_deleted_are_not_passed_over(tmp_path: Path) -> None:
+    airflow = Airflow("v1", page_cap=7)
+    with airflow.double.serving():
+        world = World(tmp_path, airflow)
+        airflow.dag("sales")
+        world.poll()
+        for number in range(20):
+            airflow.run("sales", f"r{number}", seconds=1)
+        airflow.tick(300)
+        doomed = ["r0", "r1", "r2"]
+
+        def delete() -> None:
+            if airflow.double.asked[-1].query.get("updated_at_gte") and airflow.double.asked[-1].query.get("offset") == ["7"]:
+                while doomed:
+                    airflow.delete("sales", doomed.pop())
+
+        airflow.while_paging = delete
+        assert world.poll() is None
+        world.poll()
+        assert {f"r{number}" for number in range(3, 20)} <= {run.run_id for run in world.rig.ledger.newest("airflow", "sales", 99)}
+        world.rig.close()
+
+
+def test_a_table_that_a_matched_pipeline_writes_is_as_fresh_as_its_last_success(new: World) -> None:
+    new.rig.raw["pipelines"] = [{"source": "airflow", "match": "load_*", "writes": ["sales.orders"]}]
+    config = new.rig._loaded()
+    new.rig.collectors.update(config.watching, config.tables)
+    written = last_success(config.watching, new.rig.ledger, new.clock)
+    assert isinstance(written("sales.orders"), Failure)
+    new.airflow.run("load_orders", "r1")
+    new.poll()
+    assert written("sales.orders") == new.airflow.runs["load_orders", "r1"]["end_date"]

@@ -142,3 +142,27 @@ def test_a_state_that_nobody_knows_is_no_end() -> None:
     [run] = folded(report(R, 0), report(U, 1))
     assert not run.state.is_terminal
     assert run.ended_at is None
+
+
+def test_a_run_that_is_queued_twice_waits_once() -> None:
+    [run] = folded(report(Q, 0), report(Q, 1), report(R, 2), report(S, 5))
+    assert (run.state, run.queue_delay) == (S, timedelta(minutes=2))
+
+
+def test_clearing_tasks_of_a_running_run_moves_its_time_in_the_queue_and_is_no_other_attempt() -> None:
+    runs: tuple[PipelineRun, ...] = ()
+    for state, at, queued in ((R, 2, 0), (R, 4, 3), (S, 9, 3), (S, 10, 3)):
+        ended = minute(9) if state is S else None
+        runs = advance("src", runs, report(state, at, queued_at=minute(queued), started_at=minute(1), ended_at=ended), BEGIN)
+    assert states(runs) == [S]
+    assert runs[0].duration == timedelta(minutes=8)
+
+
+def test_an_attempt_whose_end_was_never_heard_is_over_when_the_next_begins_and_counts_if_its_verdict_comes_late() -> None:
+    runs = advance("src", (), report(R, 2, queued_at=minute(0), started_at=minute(1)), BEGIN)
+    runs = advance("src", runs, report(Q, 5, queued_at=minute(4)), BEGIN)
+    assert states(runs) == [C, Q]
+    assert states(folded(report(R, 0, ordinal=1), report(R, 9, ordinal=2))) == [C, R]
+    late = folded(report(R, 0, ordinal=1), report(R, 9, ordinal=2), report(F, 5, ordinal=1))
+    assert states(late) == [F, R]
+    assert late[0].settled_at is not None
