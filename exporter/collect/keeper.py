@@ -33,6 +33,8 @@ _PAUSE = 4
 _LINEAGE_EVERY = timedelta(seconds=30)
 _LINEAGE_FOR = timedelta(days=30)
 _MOST_EDGES = 5000
+_MOST_TESTS = 5000
+"""So many tests of sources are published, those of configured tables and then the newest first: senders do not decide how many series there are."""
 _SLA_BACK = timedelta(days=10)
 _LATE_NEWS = timedelta(seconds=10)
 """A source that is sent to is known up to so long ago: what it sends takes a moment."""
@@ -59,6 +61,7 @@ class Keeper:
         self.tests: Mapping[str, list[TestResult]] = {}
         self._entries: dict[str, _Entry] = {}
         self._changed: set[Job] = set()
+        self._has_left_out = False
         self._lock = threading.Lock()
         self._looked_at: datetime | None = None
         self._took = timedelta(0)
@@ -181,6 +184,11 @@ class Keeper:
             for test in sorted((test for results in self.tests.values() for test in results), key=lambda test: test.at)
         }
         rows = [(table, tables[table].team if table in tables else "", test) for (table, name), test in newest.items() if (table, name) not in taken]
+        if len(rows) > _MOST_TESTS:
+            if not self._has_left_out:
+                log.warning("not all tests of sources are published", tests=len(rows), published=_MOST_TESTS)
+            rows = sorted(rows, key=lambda row: (row[0] in tables, row[2].at), reverse=True)[:_MOST_TESTS]
+            self._has_left_out = True
         self._publish(("tests", ""), shown.samples_of_tests(rows, tables.keys()), {}, False)
 
 

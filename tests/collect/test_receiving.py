@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from exporter.catalog.labels import SourceType
 from exporter.web import Server, WebSettings, create_app, serve
 from tests.collect_rig import Clock, Rig, at
 
@@ -315,3 +316,17 @@ def test_a_number_that_no_database_can_keep_does_not_hold_up_what_others_sent(ri
     rig.tick()
     assert rig.counts("nightly") == (1, 1, 0, 0)
     assert rig.counts("prod/sales") == (1, 1, 0, 0)
+
+
+def test_senders_do_not_decide_how_many_series_there_are(rig: Rig) -> None:
+    def told(number: int, dataset: str) -> dict[str, Any]:
+        assertions = [{"assertion": f"a{number}_{place}", "success": True} for place in range(100)]
+        inputs = [{"namespace": "file", "name": dataset, "inputFacets": {"dataQualityAssertions": {"assertions": assertions}}}]
+        return lineage("COMPLETE", f"u{number}", number / 60, inputs=inputs)
+
+    mine = str(rig.folder / "table")
+    rig.collectors.receiver.take(SourceType.OPENLINEAGE, [told(0, mine), *(told(number, f"/other/{number}") for number in range(1, 80))])
+    rig.tick()
+    shown = [key for key in rig.series() if key.startswith("dq_check_status{")]
+    assert len(shown) == 5000
+    assert sum('table="sales.orders"' in key for key in shown) == 100
