@@ -54,7 +54,9 @@ class Ledger:
             for report in polled.reports:
                 key = (source, report.job, report.run_id)
                 before = known.get(key, ())
-                known[key] = advance(source, before, report, now)
+                heard = max((run.at for run in before if report.ordinal in (None, run.ordinal)), default=report.at)
+                # the newest answer is the truth, though the clock went back, or an event came from one that is ahead
+                known[key] = advance(source, before, replace(report, at=max(report.at, heard)), now)
                 changed += [_dated(run, watched[source, report.job]) for run in known[key] if run not in before]
             runs.save(connection, changed)
             sources.change_watches(connection, source, polled.histories, has_history=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from exporter.collect import last_success
 from exporter.model import Failure
-from tests.collect_rig import Clock, Rig
+from tests.collect_rig import Clock, Rig, events
 from tests.doubles.airflow import Airflow
 from tests.doubles.serving import HTML, Told
 
@@ -443,3 +444,23 @@ def test_a_table_that_a_matched_pipeline_writes_is_as_fresh_as_its_last_success(
     new.airflow.run("load_orders", "r1")
     new.poll()
     assert written("sales.orders") == new.airflow.runs["load_orders", "r1"]["end_date"]
+
+
+def test_the_newest_answer_is_the_truth_though_clocks_differ_or_go_back(new: World) -> None:
+    new.airflow.dag("sales")
+    new.poll()
+    for run in ("ahead", "back"):
+        new.airflow.queue("sales", run)
+        new.airflow.begin("sales", run)
+    new.poll()
+    ahead = (new.clock.now + timedelta(hours=3)).isoformat()
+    assert not events(new.rig, {"pipeline": "sales", "run_id": "ahead", "state": "running", "at": ahead})
+    new.rig.tick()
+    new.airflow.end("sales", "ahead", "failed")
+    new.airflow.end("sales", "back", "failed")
+    new.airflow.now -= timedelta(minutes=10)
+    for run in new.airflow.runs.values():
+        run["updated_at"] = new.airflow.now
+    new.rig.poll()
+    new.rig.tick()
+    assert new.rig.counts("sales") == (2, 0, 2, 0)
