@@ -156,7 +156,7 @@ class Keeper:
             self._drawn_at = now
             self.names = Names(self._tables())
             flows = [
-                (spec.name if (spec := watched.spec(flow.source, flow.job)) else None, f"{flow.source}/{flow.job}", flow.dataset, flow.is_output)
+                (spec.name if (spec := watched.told_of(flow.source, flow.job)) else None, f"{flow.source}/{flow.job}", flow.dataset, flow.is_output)
                 for flow in self._ledger.flows(now - _LINEAGE_FOR)
             ]
             self.lineage = Lineage(edges_of(self.names, watched.pipelines, watched.watching.assets, flows))

@@ -57,6 +57,18 @@ class Watched:
         """The pipeline of a job."""
         return self._by_job.get((source, job))
 
+    def told_of(self, source: str, job: str) -> PipelineSpec | None:
+        """The pipeline that a source of lineage means by a job: its own, else the only one of another source whose id is the job's name.
+
+        An Airflow that is polled as `sales_daily` is `prod/sales_daily` in OpenLineage.
+        """
+        own = self._by_job.get((source, job))
+        if own is not None:
+            return own
+        name = job.rpartition("/")[2]
+        others = [spec for (other, other_job), spec in self._by_job.items() if other_job == name and other != source]
+        return others[0] if len(others) == 1 else None
+
     def named(self, name: str) -> PipelineSpec | None:
         """The pipeline of a name."""
         return self._by_name.get(name)

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.collect.test_receiving import http
+from exporter.catalog.labels import SourceType
+from tests.collect.test_receiving import http, lineage
 from tests.collect_rig import Clock, Rig, at, events
 
 PIPELINE = {"name": "sales_daily", "owner": "sales", "writes": ["sales.orders"], "suggested_action": "Raise spark.executor.memory"}
@@ -310,3 +311,13 @@ def test_a_deadline_that_is_configured_later_or_again_counts_from_then_on(rig: R
     reconfigure({**PIPELINE, "sla": {"by": "07:00"}})
     rig.tick()
     assert rig.of("pipeline_sla_breaches_total", pipeline="sales_daily") == 1
+
+
+def test_lineage_of_openlineage_reaches_the_dag_that_is_polled(tmp_path: Path, clock: Clock) -> None:
+    source = {"type": "airflow", "url": "http://127.0.0.1:9", "username": "svc", "password_env": "PW"}
+    rig = Rig(tmp_path, {"sources": {"airflow": source, "lineage": {"type": "openlineage"}}, "pipelines": [{"name": "daily", "source": "airflow", "id": "sales_daily"}]}, clock)
+    one = lineage("COMPLETE", "u1", 5, "sales_daily", outputs=[{"namespace": "lake", "name": "sales.orders"}])
+    assert not rig.collectors.receiver.take(SourceType.OPENLINEAGE, [one]).refused
+    rig.tick()
+    assert rig.of("dq_lineage_edge_info", upstream="daily", downstream="sales.orders") == 1
+    rig.close()

@@ -219,3 +219,50 @@ def test_a_failed_pipeline_holds_back_the_staleness_of_the_table_below(tmp_path:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_real_failed_pipeline_pages_alone_and_its_repair_frees_what_it_held_back(tmp_path: Path, generation: str, receivers: Receivers) -> None:
+    write_delta(tmp_path / "orders", {"id": "int", "ts": "timestamp"}, [[1, "2026-01-01T00:00:00Z"]])
+    port, notify = stack.free_port(), settings(tmp_path, receivers)
+    checks = [{"freshness": {"column": "ts", "max_age": "1h"}}]
+    config = {
+        "version": 1, "store": {"url": f"sqlite:///{tmp_path}/dq.db"}, "defaults": {"schedule": {"every": "1s"}, "team": "sales", "owner": "jo", "severity": "critical"},
+        "tables": [{"name": "sales.orders", "path": str(tmp_path / "orders"), "checks": checks}],
+        "pipelines": [
+            {"name": "sales_daily", "writes": ["sales.orders"], "suggested_action": "Raise the memory", "cost": {"usd_per_hour": 60, "budget_usd_per_day": 1}},
+            {"name": "fine", "reads": ["sales.orders"]},
+        ],
+        "assets": [{"name": "dashboard.kpis", "reads": ["sales.orders"]}],
+    }  # fmt: skip
+    (tmp_path / "dq.yml").write_text(yaml.safe_dump(config))
+    url = f"http://127.0.0.1:{port}"
+
+    def tell(pipeline: str, state: str, run: str, **more: Any) -> None:
+        body = json.dumps({"pipeline": pipeline, "state": state, "run_id": run, **more}).encode()
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/api/v1/events", body), timeout=10) as answer:
+            assert answer.status == 200
+
+    argv = [sys.executable, "-m", "exporter.cli", "run", "-c", tmp_path / "dq.yml", "--web.listen-address", f"127.0.0.1:{port}"]
+    with stack.server(argv, f"{url}/-/ready", tmp_path / "exporter.log", 60), monitoring(tmp_path, notify, port, receivers) as (prometheus, am):
+        tell("fine", "success", "f1")
+        tell("sales_daily", "failed", "r7", duration_seconds=600, error={"class": "OutOfMemoryError", "message": "heap on executor 5"})
+
+        def held() -> Any:
+            alerts = {(one["labels"]["alertname"], one["labels"].get("table", "")): one for one in get(f"{am}/api/v2/alerts?active=true&inhibited=true")}
+            stale = alerts.get(("DataStale", "sales.orders"))
+            return stale and stale["status"]["inhibitedBy"] and alerts
+
+        alerts = until(held, "the stale table below the failed pipeline is held back", 90)
+        failed = next(one for (name, _), one in alerts.items() if name == "PipelineRunFailed")
+        assert (failed["labels"]["pipeline"], failed["labels"]["severity"], failed["labels"]["team"]) == ("sales_daily", "critical", "sales")
+        told = failed["annotations"]
+        assert "r7" in told["last_failed_run"] and "OutOfMemoryError" in told["last_failed_run"]
+        assert "sales.orders" in told["downstream"] and "/runbooks#" in told["runbook_url"] and "var-pipeline=sales_daily" in told["dashboard_url"]
+        assert all(text.strip() and "<no value>" not in text for text in told.values()), told
+        assert "heap on executor 5" in json.dumps(get(told["context_url"].replace("http://127.0.0.1:9818", url)))
+        until(lambda: any(page["payload"]["class"] == "PipelineRunFailed" for page in receivers.pages), "the pipeline pages")
+        until(lambda: "PipelineCostOverBudget" in {name for name, _ in firing(prometheus)}, "ten minutes at a dollar each are over the budget", 90)
+        assert not [page for page in receivers.pages if page["payload"]["class"] == "DataStale"]
+        tell("sales_daily", "success", "r8", duration_seconds=1)
+        until(lambda: not [name for name, _ in firing(prometheus) if name == "PipelineRunFailed"], "the next run resolves it", 90)
+        until(lambda: any(page["payload"]["class"] == "DataStale" for page in receivers.pages), "the table is stale all the same, and now pages", 90)
