@@ -16,7 +16,7 @@ import structlog
 from exporter import __version__
 from exporter.catalog import metrics as m
 from exporter.catalog.labels import Engine, ReloadTrigger
-from exporter.collect import Collectors, last_success
+from exporter.collect import Collectors, Mirror, last_success
 from exporter.config import Config, ConfigError, load
 from exporter.engine.evaluate import Evaluator
 from exporter.engine.native import NativeWorkers
@@ -117,7 +117,7 @@ class Exporter:
     Raises StoreError when the store cannot be read.
     """
 
-    def __init__(self, path: Path, parts: Parts, web: WebSettings, on_evaluated: Callable[[Evaluation], None] = lambda evaluation: None) -> None:
+    def __init__(self, path: Path, parts: Parts, web: WebSettings, on_evaluated: Callable[[Evaluation], None] = lambda evaluation: None, mirror: Mirror = lambda lines: None) -> None:
         self.path, self.parts, self.on_evaluated = path, parts, on_evaluated
         self._stop = threading.Event()
         self._reload_lock = threading.Lock()
@@ -132,7 +132,7 @@ class Exporter:
             parts.config.scheduler.jitter,
         )
         assert parts.store is not None
-        self.collectors = Collectors(parts.config.watching, parts.config.tables, Ledger(parts.store), publisher, utc_now)
+        self.collectors = Collectors(parts.config.watching, parts.config.tables, Ledger(parts.store), publisher, utc_now, mirror)
         publisher.live = self._live
         publisher.set(m.BUILD_INFO, 1, (__version__,))
         self._loaded(parts.config)

@@ -79,7 +79,7 @@ def run(
                 if mirror is not None:
                     mirror.send(gauges(samples_of(evaluation, parts.publisher.score_after(evaluation)), utc_now().timestamp()))
 
-            exporter = Exporter(config, parts, web, evaluated)
+            exporter = Exporter(config, parts, web, evaluated, mirror.send if mirror else lambda lines: None)
             exporter.handle_signals()
             exporter.start()
             try:

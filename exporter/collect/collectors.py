@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from exporter.catalog import metrics as m
-from exporter.collect.keeper import Keeper
+from exporter.collect.keeper import Keeper, Mirror
 from exporter.collect.polling import PollLoop
 from exporter.collect.receiving import Receiver
 from exporter.collect.watched import Watched
@@ -34,12 +34,12 @@ _OUTDATED = 10
 class Collectors:
     """Poll loops, the receiver and the keeper of one configuration."""
 
-    def __init__(self, watching: Watching, tables: Iterable[TableSpec], ledger: Ledger, publisher: Publisher, clock: Callable[[], datetime]) -> None:
+    def __init__(self, watching: Watching, tables: Iterable[TableSpec], ledger: Ledger, publisher: Publisher, clock: Callable[[], datetime], mirror: Mirror = lambda lines: None) -> None:
         self.ledger, self.publisher, self._clock = ledger, publisher, clock
         self.tables = tuple(tables)
         self.watched = Watched(watching, ledger.watches())
         self.receiver = Receiver(lambda: self.watched, ledger, publisher, clock)
-        self.keeper = Keeper(lambda: self.watched, lambda: self.tables, ledger, publisher, clock)
+        self.keeper = Keeper(lambda: self.watched, lambda: self.tables, ledger, publisher, clock, mirror)
         self.loops: dict[str, PollLoop] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="keep", daemon=True)

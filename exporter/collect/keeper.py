@@ -20,6 +20,7 @@ from exporter.pipelines.lineage import Kind, Lineage, Names, Node, edges_of
 from exporter.pipelines.run import PipelineRun, RunState
 from exporter.pipelines.spec import PipelineSpec
 from exporter.publish import pipelines as shown
+from exporter.publish import statsd
 from exporter.publish.prometheus import Publisher
 from exporter.publish.series import Samples, Subject
 from exporter.store import Ledger
@@ -49,10 +50,15 @@ class _Entry:
     samples: Samples = field(default_factory=dict)
 
 
+Mirror = Callable[[Iterable[str]], None]
+"""Takes DogStatsD lines; never waits."""
+
+
 class Keeper:
     """Called in one thread by `tick`; what it knows may be read from others."""
 
-    def __init__(self, watched: Callable[[], Watched], tables: Callable[[], Iterable[TableSpec]], ledger: Ledger, publisher: Publisher, clock: Callable[[], datetime]) -> None:
+    def __init__(self, watched: Callable[[], Watched], tables: Callable[[], Iterable[TableSpec]], ledger: Ledger, publisher: Publisher, clock: Callable[[], datetime], mirror: Mirror) -> None:
+        self._mirror = mirror
         self._watched, self._tables, self._ledger, self._publisher, self._clock = watched, tables, ledger, publisher, clock
         self.health: Mapping[str, Health] = {}
         self.lineage = Lineage(())
@@ -87,8 +93,15 @@ class Keeper:
             if not count:
                 break
         self.backlog = self._ledger.backlog()
-        added, jobs = self._ledger.count(now, lambda run, is_retried: self._increments(watched, run, is_retried))
+        ended: list[PipelineRun] = []
+
+        def increments(run: PipelineRun, is_retried: bool) -> Mapping[CounterKey, float]:
+            ended.append(run)
+            return self._increments(watched, run, is_retried)
+
+        added, jobs = self._ledger.count(now, increments)
         self._publisher.add(added)
+        self._mirror(line for run in ended if (spec := watched.spec(run.source, run.job)) for line in _run_lines(spec, run))
         self.changed(jobs)
         patience = _PAUSE * self._took if self._changed else _LOOK_EVERY
         if self._looked_at is not None and now - self._looked_at < patience:
@@ -161,6 +174,9 @@ class Keeper:
             ]
             self.lineage = Lineage(edges_of(self.names, watched.pipelines, watched.watching.assets, flows))
             self._show_tests(now)
+            for (label, _), samples in self._shown.items():
+                if label == lb.PIPELINE.name:
+                    self._mirror(statsd.gauges(samples, now.timestamp()))
             letters = self._ledger.count_letters()
             by_type: dict[str, int] = {spec.type.value: 0 for spec in watched.sources.values()}
             for source, count in letters.items():
@@ -190,6 +206,10 @@ class Keeper:
             rows = sorted(rows, key=lambda row: (row[0] in tables, row[2].at), reverse=True)[:_MOST_TESTS]
             self._has_left_out = True
         self._publish(("tests", ""), shown.samples_of_tests(rows, tables.keys()), {}, False)
+
+
+def _run_lines(spec: PipelineSpec, run: PipelineRun) -> list[str]:
+    return statsd.run_lines(spec.name, run.state is RunState.SUCCESS, run.duration.total_seconds() if run.duration is not None else None)
 
 
 def failed_at(health: Health) -> float | None:

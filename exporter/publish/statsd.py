@@ -95,10 +95,10 @@ def gauges(samples: Samples, now: float) -> Iterator[str]:
                 yield line
 
 
-def run_lines(pipeline: str, succeeded: bool, seconds: float) -> list[str]:
-    """A run that ended: one more run, and how long it took."""
+def run_lines(pipeline: str, succeeded: bool, seconds: float | None) -> list[str]:
+    """A run that ended: one more run, and how long it took where that is known."""
     tags = _tags({"pipeline": pipeline, "status": "success" if succeeded else "failure"})
-    return [f"pipeline.runs:1|c{tags}", f"pipeline.duration:{seconds:.10g}|h{tags}"]
+    return [f"pipeline.runs:1|c{tags}", *([f"pipeline.duration:{seconds:.10g}|h{tags}"] if seconds is not None else [])]
 
 
 class Statsd:

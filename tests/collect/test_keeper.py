@@ -321,3 +321,16 @@ def test_lineage_of_openlineage_reaches_the_dag_that_is_polled(tmp_path: Path, c
     rig.tick()
     assert rig.of("dq_lineage_edge_info", upstream="daily", downstream="sales.orders") == 1
     rig.close()
+
+
+def test_runs_and_health_are_mirrored_to_an_agent(rig: Rig) -> None:
+    lines: list[str] = []
+    rig.collectors.keeper._mirror = lines.extend
+    run(rig, "r1", at(5), 10)
+    run(rig, "r2", at(6), 20, "failed")
+    rig.tick()
+    rig.tick(40)
+    assert [line for line in lines if line.startswith("pipeline.runs")] == [f"pipeline.runs:1|c|#pipeline:sales_daily,status:{one}" for one in ("success", "failure")]
+    assert "pipeline.duration:1200|h|#pipeline:sales_daily,status:failure" in lines
+    assert "pipeline.status:0|g|#pipeline:sales_daily" in lines
+    assert [line for line in lines if line.startswith("pipeline.estimated_cost_usd:3|g")]
